@@ -1,0 +1,46 @@
+"""The one decorator of every kernel, and a cache that notices an edit in any kernel file.
+
+Numba's own cache looks only at the file of the compiled entry point: an edit in a callee of another file would run old
+code. So the cache folder is keyed by the content of this whole folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba.core import config
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_HERE = Path(__file__).resolve().parent
+
+
+def _content_key() -> str:
+    """Hash of every kernel source and of the numba version that compiles it."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    for path in sorted(_HERE.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _cache_folder() -> str:
+    """NUMBA_CACHE_DIR, else the user's cache folder, each with a subfolder for this content."""
+    base = os.environ.get("NUMBA_CACHE_DIR")
+    if base is None:
+        base = str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastmap")
+    return str(Path(base) / _content_key())
+
+
+config.CACHE_DIR = _cache_folder()
+
+
+def kernel(function: _F) -> _F:
+    """Compile a kernel: nogil so that Python threads run it in parallel; cached so that a second process starts warm;
+    numpy's error model so that a division needs no test for zero (which would block vectorisation).
+    """
+    compiled: _F = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    return compiled
