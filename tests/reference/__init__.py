@@ -1,0 +1,1 @@
+"""References to compare fastmap with: slow, independent, or another program altogether."""
