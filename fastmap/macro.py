@@ -1,0 +1,181 @@
+"""What one IMC macro can do at best: energy per cycle, clock, area and figures of merit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from fastmap.errors import InputError
+
+if TYPE_CHECKING:
+    from fastmap.kernels.macro import Macro, Technology
+
+__all__ = ["VARIANTS", "MacroReport", "macro_report"]
+
+#: Names of the macro model's variants; the index is the constant that kernels take.
+VARIANTS = ("zigzag", "zigzag-imc")
+
+_KINDS = ("analog", "digital")
+
+
+@dataclass(frozen=True)
+class MacroReport:
+    """Figures of a macro with every row and column in use; registers and memories around it are not included.
+
+    Attributes:
+        variant: name of the macro model.
+        energy_per_cycle_pj: energy by component and `total`.
+        clock_ns: delay by component and `total`, the clock period.
+        area_mm2: area by component and `total`.
+        macs_per_cycle: multiply-accumulates per cycle, a fraction if activations take several cycles.
+        energy_per_mac_fj: energy per multiply-accumulate.
+        tops: tera operations per second; a multiply-accumulate is two operations.
+        tops_per_watt: operations per pJ.
+        tops_per_mm2: `tops` per area.
+    """
+
+    variant: str
+    energy_per_cycle_pj: dict[str, float]
+    clock_ns: dict[str, float]
+    area_mm2: dict[str, float]
+    macs_per_cycle: float
+    energy_per_mac_fj: float
+    tops: float
+    tops_per_watt: float
+    tops_per_mm2: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a copy as plain dictionaries and numbers, fit for JSON."""
+        return asdict(self)
+
+
+def macro_report(
+    *,
+    kind: str,
+    columns: int,
+    rows: int,
+    activation_bits: int,
+    weight_bits: int,
+    bits_per_cycle: int,
+    banks: int = 1,
+    adc_bits: float | None = None,
+    group_depth: int = 1,
+    cells_area_mm2: float = 0.0,
+    variant: str = "zigzag",
+    technology: Technology | None = None,
+) -> MacroReport:
+    """Compute the peak figures of a macro (ICCAD 2023 macro model; zigzag 3.9.1 imc_unit).
+
+    Args:
+        kind: `analog` or `digital`.
+        columns: output channels of one bank, each `weight_bits` cells wide.
+        rows: input channels of one bank that are accumulated; a power of two, at least 2, if digital.
+        activation_bits: bits of an activation.
+        weight_bits: bits of a weight; a power of two if analog.
+        bits_per_cycle: activation bits per cycle and row, a divisor of `activation_bits` (analog: the DAC resolution);
+            a power of two if digital.
+        banks: macros side by side.
+        adc_bits: ADC resolution, may be fractional; required if analog, not used if digital.
+        group_depth: weights stored at each position, of which one is in use at a time.
+        cells_area_mm2: area of the cells at one position.
+        variant: `zigzag` or `zigzag-imc`.
+        technology: constants of the node; 28 nm if not given.
+
+    Raises:
+        InputError: a parameter is outside of what the model covers.
+    """
+    from fastmap.kernels import macro as kernels
+
+    macro = _checked_macro(
+        kind, columns, rows, banks, activation_bits, weight_bits, bits_per_cycle, adc_bits, group_depth, cells_area_mm2
+    )
+    code = VARIANTS.index(_choice("variant", variant, VARIANTS))
+    node = kernels.TECHNOLOGY_28NM if technology is None else technology
+    peak = kernels.peak(macro, node, code)
+    return MacroReport(
+        variant=variant,
+        energy_per_cycle_pj={**peak.energy._asdict(), "total": peak.energy_per_cycle_pj},
+        clock_ns=kernels.clock_ns(macro, node, code)._asdict(),
+        area_mm2=kernels.area_mm2(macro, node)._asdict(),
+        macs_per_cycle=peak.macs_per_cycle,
+        energy_per_mac_fj=peak.energy_per_mac_fj,
+        tops=peak.tops,
+        tops_per_watt=peak.tops_per_watt,
+        tops_per_mm2=peak.tops_per_mm2,
+    )
+
+
+def _checked_macro(
+    kind: str,
+    columns: int,
+    rows: int,
+    banks: int,
+    activation_bits: int,
+    weight_bits: int,
+    bits_per_cycle: int,
+    adc_bits: float | None,
+    group_depth: int,
+    cells_area_mm2: float,
+) -> Macro:
+    """Return the kernels' form of the parameters, or raise `InputError`."""
+    from fastmap.kernels.macro import Macro
+
+    is_analog = _choice("kind", kind, _KINDS) == "analog"
+    columns = _positive("columns", columns)
+    rows = _positive("rows", rows)
+    banks = _positive("banks", banks)
+    activation_bits = _positive("activation_bits", activation_bits)
+    weight_bits = _positive("weight_bits", weight_bits)
+    bits_per_cycle = _positive("bits_per_cycle", bits_per_cycle)
+    group_depth = _positive("group_depth", group_depth)
+    if not (_is_number(cells_area_mm2) and 0 <= cells_area_mm2 < math.inf):
+        raise InputError(f"cells_area_mm2 must be a number that is not negative, not {cells_area_mm2!r}.")
+
+    if activation_bits % bits_per_cycle:
+        raise InputError(
+            f"bits_per_cycle must divide activation_bits, but {bits_per_cycle} does not divide {activation_bits}."
+        )
+    if is_analog:
+        if adc_bits is None or not (_is_number(adc_bits) and 0 < adc_bits < math.inf):
+            raise InputError(f"adc_bits of an analog macro must be a positive number, not {adc_bits!r}.")
+        if not _is_power_of_two(weight_bits):
+            raise InputError(f"weight_bits of an analog macro must be a power of two, not {weight_bits}.")
+    else:
+        if rows < 2 or not _is_power_of_two(rows):
+            raise InputError(f"rows of a digital macro must be a power of two and at least 2, not {rows}.")
+        if not _is_power_of_two(bits_per_cycle):
+            raise InputError(f"bits_per_cycle of a digital macro must be a power of two, not {bits_per_cycle}.")
+    return Macro(
+        is_analog=is_analog,
+        columns=columns,
+        rows=rows,
+        banks=banks,
+        activation_bits=activation_bits,
+        weight_bits=weight_bits,
+        bits_per_cycle=bits_per_cycle,
+        adc_bits=float(adc_bits) if is_analog and adc_bits is not None else 0.0,
+        group_depth=group_depth,
+        cells_area_mm2=float(cells_area_mm2),
+    )
+
+
+def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise InputError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
+    return value
+
+
+def _positive(name: str, value: int) -> int:
+    """Return a positive whole number as int; 8.0 is 8."""
+    if not (_is_number(value) and value >= 1 and value == value // 1):
+        raise InputError(f"{name} must be a positive whole number, not {value!r}.")
+    return int(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_power_of_two(value: int) -> bool:
+    return value & (value - 1) == 0

@@ -1,0 +1,567 @@
+"""The IMC macro model: energy, clock and area of one analog or digital SRAM in-memory-computing macro.
+
+Formulas: the unified AIMC/DIMC macro model (ICCAD 2023), as ``imc_unit`` and ``imc_array`` of zigzag 3.9.1 compute it
+(`VARIANT_ZIGZAG`) and as zigzag-imc does (`VARIANT_ZIGZAG_IMC`). Each elementary formula stands in one function here,
+and each place where the variants differ is a comparison with a ``VARIANT_`` constant.
+
+Everything is plain numbers, so that a search can build a `Macro` inside a kernel and sweep it. Energies are pJ, delays
+ns, areas mm2, capacitances pF, voltages V. Nothing is validated here: `fastmap.macro.macro_report` and the readers
+refuse what the formulas do not cover (digital rows that are not a power of two, an analog macro without ADC bits).
+
+Geometry: ``columns`` output channels (words of ``weight_bits`` cells) times ``rows`` accumulated input channels, in
+each of ``banks`` macros. A multiply-accumulate takes ``activation_bits / bits_per_cycle`` cycles; an *activation* of
+the array is one such group of cycles.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from ._jit import kernel
+
+#: The model of zigzag 3.9.1.
+VARIANT_ZIGZAG = 0
+#: The model of zigzag-imc: longer carry chains, gated rows in digital multipliers, true row count in adder trees.
+VARIANT_ZIGZAG_IMC = 1
+
+
+class Technology(NamedTuple):
+    """Constants of a CMOS node: a NAND2 gate calibrates all logic, the ADC and DAC have fits of their own."""
+
+    #: Supply voltage (V); scales energies only, delays are calibrated at 0.9 V.
+    supply_v: float
+    #: Input capacitance of a NAND2 gate, all inputs (pF); a 1-bit multiplier is one such gate.
+    nand2_cap_pf: float
+    nand2_area_mm2: float
+    nand2_delay_ns: float
+    xor2_cap_pf: float
+    xor2_area_mm2: float
+    xor2_delay_ns: float
+    #: Flip-flop: its delay is neglected.
+    dff_cap_pf: float
+    dff_area_mm2: float
+    #: Word line and bit line capacitance of one SRAM cell (pF).
+    word_line_cap_pf: float
+    bit_line_cap_pf: float
+    #: DAC: energy per bit and conversion is this times V^2 (pF).
+    dac_cap_pf: float
+    #: ADC energy per conversion: (linear * bits + exponential * 4^bits) * V^2 (pF).
+    adc_cap_linear_pf: float
+    adc_cap_exponential_pf: float
+    #: ADC area: 10^(slope * bits + offset) * 2^bits um2.
+    adc_area_slope: float
+    adc_area_offset: float
+    #: ADC delay: bits * (per_row * rows + offset) (ns).
+    adc_delay_per_row_ns: float
+    adc_delay_offset_ns: float
+
+
+#: 28 nm, 0.9 V: logic fitted on published digital macros, ADC on analog ones (ICCAD 2023; zigzag 3.9.1 imc_unit).
+#: XOR2 = 1.5 C, 2.4 A, 2.4 delays of a NAND2; flip-flop = 3 C, 6 A; line capacitance per cell = C/2.
+TECHNOLOGY_28NM = Technology(
+    supply_v=0.9,
+    nand2_cap_pf=0.7e-3,
+    nand2_area_mm2=0.614e-6,
+    nand2_delay_ns=0.0478,
+    xor2_cap_pf=0.7e-3 * 1.5,
+    xor2_area_mm2=0.614e-6 * 2.4,
+    xor2_delay_ns=0.0478 * 2.4,
+    dff_cap_pf=0.7e-3 * 3,
+    dff_area_mm2=0.614e-6 * 6,
+    word_line_cap_pf=0.7e-3 / 2,
+    bit_line_cap_pf=0.7e-3 / 2,
+    dac_cap_pf=50e-3,
+    adc_cap_linear_pf=100e-3,
+    adc_cap_exponential_pf=0.001e-3,
+    adc_area_slope=-0.0369,
+    adc_area_offset=1.206,
+    adc_delay_per_row_ns=0.00653,
+    adc_delay_offset_ns=0.640,
+)
+
+
+class Macro(NamedTuple):
+    """Parameters of a macro."""
+
+    #: Bit lines accumulate in the analog domain (ADCs follow); else an adder tree does.
+    is_analog: bool
+    #: Output channels of one bank (word-line dimension); each is `weight_bits` cells wide.
+    columns: int
+    #: Input channels of one bank that are accumulated (bit-line dimension); a power of two if digital.
+    rows: int
+    #: Macros that work side by side.
+    banks: int
+    activation_bits: int
+    #: A power of two if analog.
+    weight_bits: int
+    #: Activation bits that enter a row per cycle: the DAC resolution if analog; a power of two if digital.
+    bits_per_cycle: int
+    #: ADC resolution, may be fractional; not used if digital.
+    adc_bits: float
+    #: Weights held at each position, of which one is connected (cell group).
+    group_depth: int
+    #: Area of the cells at one weight position (weight_bits * group_depth cells), mm2.
+    cells_area_mm2: float
+
+
+class ArrayEnergy(NamedTuple):
+    """Energy of the array by component, pJ."""
+
+    local_bl_precharging: float
+    dacs: float
+    adcs: float
+    mults: float
+    analog_bl_addition: float
+    adders_regular: float
+    adders_pv: float
+    accumulators: float
+
+
+class Clock(NamedTuple):
+    """Delay by component and the clock period, their sum (one unpipelined cycle), ns. Cells and DACs take no time."""
+
+    adcs: float
+    mults: float
+    adders_regular: float
+    adders_pv: float
+    accumulators: float
+    total: float
+
+
+class Area(NamedTuple):
+    """Area of all banks by component and in total, mm2. DACs take none; registers around are not included."""
+
+    cells: float
+    adcs: float
+    mults: float
+    adders_regular: float
+    adders_pv: float
+    accumulators: float
+    total: float
+
+
+class Peak(NamedTuple):
+    """Figures of merit with every row and column of every bank in use; one operation is a multiply or an add."""
+
+    #: By component, pJ per cycle.
+    energy: ArrayEnergy
+    energy_per_cycle_pj: float
+    energy_per_mac_fj: float
+    macs_per_cycle: float
+    tops: float
+    tops_per_watt: float
+    tops_per_mm2: float
+
+
+# One-bit building blocks
+
+
+@kernel
+def full_adder_energy_pj(technology: Technology) -> float:
+    """Energy of a 1-bit full adder: three NAND2 and two XOR2, pJ."""
+    cap_pf = 3.0 * technology.nand2_cap_pf + 2.0 * technology.xor2_cap_pf
+    return cap_pf * technology.supply_v**2
+
+
+@kernel
+def half_used_adder_energy_pj(technology: Technology) -> float:
+    """Energy of a 1-bit full adder of which one operand is a constant zero: only its two XOR2 switch, pJ."""
+    return 2.0 * technology.xor2_cap_pf * technology.supply_v**2
+
+
+@kernel
+def full_adder_area_mm2(technology: Technology) -> float:
+    """Area of a 1-bit full adder: three NAND2 and two XOR2, mm2."""
+    return 3.0 * technology.nand2_area_mm2 + 2.0 * technology.xor2_area_mm2
+
+
+@kernel
+def operand_to_sum_delay_ns(technology: Technology) -> float:
+    """Delay of a full adder from an operand to the sum: two XOR2, ns."""
+    return 2.0 * technology.xor2_delay_ns
+
+
+@kernel
+def operand_to_carry_delay_ns(technology: Technology) -> float:
+    """Delay of a full adder from an operand to the carry out: one XOR2 and two NAND2, ns."""
+    return technology.xor2_delay_ns + 2.0 * technology.nand2_delay_ns
+
+
+@kernel
+def carry_to_carry_delay_ns(technology: Technology) -> float:
+    """Delay of a full adder from carry in to carry out, the step of a ripple: two NAND2, ns."""
+    return 2.0 * technology.nand2_delay_ns
+
+
+@kernel
+def multiplier_energy_pj(technology: Technology) -> float:
+    """Energy of a 1-bit multiplier: a NAND2-like gate of which one input, the weight, does not switch, pJ."""
+    return 0.5 * technology.nand2_cap_pf * technology.supply_v**2
+
+
+@kernel
+def multiplier_area_mm2(technology: Technology) -> float:
+    """Area of a 1-bit multiplier: a NAND2, mm2."""
+    return technology.nand2_area_mm2
+
+
+@kernel
+def multiplier_delay_ns(technology: Technology) -> float:
+    """Delay of a 1-bit multiplier: a NAND2, ns."""
+    return technology.nand2_delay_ns
+
+
+@kernel
+def register_energy_pj(technology: Technology) -> float:
+    """Energy of writing a 1-bit register, pJ."""
+    return technology.dff_cap_pf * technology.supply_v**2
+
+
+@kernel
+def register_area_mm2(technology: Technology) -> float:
+    """Area of a 1-bit register, mm2."""
+    return technology.dff_area_mm2
+
+
+# Converters and cells
+
+
+@kernel
+def adc_energy_pj(technology: Technology, adc_bits: float) -> float:
+    """Energy of one A/D conversion, pJ; 0 for 0 bits."""
+    if adc_bits == 0:
+        return 0.0
+    cap_pf = technology.adc_cap_linear_pf * adc_bits + technology.adc_cap_exponential_pf * math.pow(4.0, adc_bits)
+    return cap_pf * technology.supply_v**2
+
+
+@kernel
+def adc_area_mm2(technology: Technology, adc_bits: float) -> float:
+    """Area of one ADC, mm2; a 1-bit one is a sense amplifier that the cells include."""
+    if adc_bits <= 1:
+        return 0.0
+    exponent = technology.adc_area_slope * adc_bits + technology.adc_area_offset
+    return math.pow(10.0, exponent) * math.pow(2.0, adc_bits) * 1e-6
+
+
+@kernel
+def adc_delay_ns(technology: Technology, adc_bits: float, rows: int) -> float:
+    """Delay of one A/D conversion of a bit line with `rows` cells, its settling included, ns."""
+    return adc_bits * (technology.adc_delay_per_row_ns * rows + technology.adc_delay_offset_ns)
+
+
+@kernel
+def dac_energy_pj(technology: Technology, bits_per_cycle: int) -> float:
+    """Energy of one D/A conversion, pJ; one bit needs no DAC."""
+    if bits_per_cycle == 1:
+        return 0.0
+    return technology.dac_cap_pf * bits_per_cycle * technology.supply_v**2
+
+
+@kernel
+def bit_line_energy_pj(technology: Technology) -> float:
+    """Energy of one cell's share of an analog bit line in one cycle, pJ."""
+    return technology.bit_line_cap_pf * technology.supply_v**2
+
+
+@kernel
+def precharge_energy_pj(technology: Technology, weight_bits: int, group_depth: int) -> float:
+    """Energy of connecting another weight of a cell group, pJ: precharge of its local bit lines; 0 without groups."""
+    if group_depth == 1:
+        return 0.0
+    cap_pf = technology.word_line_cap_pf + technology.bit_line_cap_pf * group_depth
+    return cap_pf * technology.supply_v**2 * weight_bits
+
+
+# Adder counts
+
+
+@kernel
+def adder_tree_adders(inputs: int, input_bits: float) -> float:
+    """Full adders of a ripple-carry tree that adds `inputs` (a power of two) numbers of `input_bits` bits."""
+    return inputs * (input_bits + 1.0) - (input_bits + int(math.log2(inputs)) + 1.0)
+
+
+@kernel
+def used_tree_adders(inputs: int, input_bits: float, used: int) -> tuple[float, float]:
+    """Full adders of that tree at work, with both operands and with one operand, when `used` inputs carry data.
+
+    Used inputs lie at one end. Going down from the root, the half that holds the boundary is split again; its sibling
+    is wholly used or wholly idle, and the adder that joins the two has both operands or one.
+    """
+    if used < 1:
+        return 0.0, 0.0
+    if used >= inputs:
+        return adder_tree_adders(inputs, input_bits), 0.0
+    both = 0.0
+    one = 0.0
+    left = used
+    for level in range(int(math.log2(inputs)) - 1, -1, -1):
+        half = 1 << level
+        joining = input_bits + level
+        if left > half:
+            both += adder_tree_adders(half, input_bits) + joining
+            left -= half
+        else:
+            one += joining
+            if left == half:
+                both += adder_tree_adders(half, input_bits)
+                break
+    return both, one
+
+
+@kernel
+def adder_tree_energy_pj(technology: Technology, inputs: int, input_bits: float, used: int) -> float:
+    """Energy of one addition in a tree with `inputs` inputs of `input_bits` bits, of which `used` carry data, pJ."""
+    both, one = used_tree_adders(inputs, input_bits, used)
+    return both * full_adder_energy_pj(technology) + one * half_used_adder_energy_pj(technology)
+
+
+@kernel
+def place_value_adders(inputs: int, input_bits: float) -> float:
+    """Full adders of a tree that adds `inputs` numbers, each shifted by one bit against its neighbour; 0 for one."""
+    if inputs == 1:
+        return 0.0
+    return input_bits * (inputs - 1.0) + inputs * (math.log2(inputs) - 0.5)
+
+
+# Widths inside a macro
+
+
+@kernel
+def cycles_per_activation(macro: Macro) -> float:
+    """Cycles of one multiply-accumulate: bit-serial steps."""
+    return macro.activation_bits / macro.bits_per_cycle
+
+
+@kernel
+def column_sum_bits(macro: Macro) -> float:
+    """Width of the sum over rows: what the ADC or the adder tree gives."""
+    return macro.adc_bits if macro.is_analog else macro.weight_bits + math.log2(macro.rows)
+
+
+@kernel
+def place_value_inputs(macro: Macro) -> int:
+    """Column sums that the place-value adder joins: one per weight bit (analog) or per activation bit (digital)."""
+    return macro.weight_bits if macro.is_analog else macro.bits_per_cycle
+
+
+@kernel
+def place_value_bits(macro: Macro) -> float:
+    """Width of the place-value adder's output, which enters the accumulator."""
+    inputs = place_value_inputs(macro)
+    return column_sum_bits(macro) + (inputs if inputs > 1 else 0)
+
+
+@kernel
+def has_accumulator(macro: Macro) -> bool:
+    """Whether activations take several cycles, whose results are accumulated."""
+    return macro.bits_per_cycle != macro.activation_bits
+
+
+@kernel
+def accumulator_bits(macro: Macro) -> float:
+    """Width of an accumulator."""
+    if macro.is_analog:
+        return macro.activation_bits + macro.adc_bits + macro.weight_bits
+    return macro.activation_bits + math.log2(macro.rows) + macro.weight_bits
+
+
+@kernel
+def accumulator_energy_bits(macro: Macro, variant: int) -> float:
+    """Width of an accumulator as its energy counts it: zigzag-imc takes the exact sum's also when an ADC cuts it."""
+    if variant == VARIANT_ZIGZAG_IMC:
+        return macro.activation_bits + math.log2(macro.rows) + macro.weight_bits
+    return accumulator_bits(macro)
+
+
+# Energy, clock, area
+
+
+@kernel
+def array_energy_pj(
+    macro: Macro,
+    technology: Technology,
+    variant: int,
+    mapped_rows: int,
+    adder_rows: int,
+    mapped_columns: int,
+    activations: float,
+    weight_changes: float,
+) -> ArrayEnergy:
+    """Energy of a layer in the array by component, pJ (zigzag 3.9.1 imc_array; zigzag-imc layer model).
+
+    What a partly filled array costs: ADCs, bit lines, adders and accumulators run for mapped columns, bit lines with
+    all their rows; DACs and analog multipliers run for mapped rows, multipliers across all columns; digital multipliers
+    run across all columns and for all rows (zigzag) or mapped rows (zigzag-imc).
+
+    Args:
+        macro: parameters of the macro.
+        technology: constants of the node.
+        variant: a ``VARIANT_`` constant.
+        mapped_rows: rows that receive an input, a whole number; with diagonal weight mapping more than are added.
+        adder_rows: rows that one output adds, a whole number; equals `mapped_rows` but for diagonal weight mapping.
+            Only zigzag-imc's adder trees look at it: zigzag counts `mapped_rows` there.
+        mapped_columns: columns that hold weights.
+        activations: multiply-accumulates of the layer / (factors on columns and rows): activations summed over banks.
+        weight_changes: how often a position switches to another weight of its cell group, summed over positions.
+    """
+    cycles = cycles_per_activation(macro) * activations
+    column_cycles = mapped_columns * cycles
+    full_adder_pj = full_adder_energy_pj(technology)
+
+    dacs = 0.0
+    adcs = 0.0
+    analog_bl_addition = 0.0
+    adders_regular = 0.0
+    if macro.is_analog:
+        dacs = dac_energy_pj(technology, macro.bits_per_cycle) * mapped_rows * cycles
+        adcs = adc_energy_pj(technology, macro.adc_bits) * macro.weight_bits * column_cycles
+        multipliers = float(macro.weight_bits) * macro.columns * mapped_rows
+        analog_bl_addition = bit_line_energy_pj(technology) * macro.weight_bits * macro.rows * column_cycles
+    else:
+        multiplier_rows = mapped_rows if variant == VARIANT_ZIGZAG_IMC else macro.rows
+        multipliers = float(macro.bits_per_cycle) * macro.weight_bits * macro.columns * multiplier_rows
+        tree_rows = adder_rows if variant == VARIANT_ZIGZAG_IMC else mapped_rows
+        tree_pj = adder_tree_energy_pj(technology, macro.rows, macro.weight_bits, tree_rows)
+        adders_regular = tree_pj * macro.bits_per_cycle * column_cycles
+
+    accumulators = 0.0
+    if has_accumulator(macro):
+        bit_pj = full_adder_pj + register_energy_pj(technology)
+        accumulators = bit_pj * accumulator_energy_bits(macro, variant) * column_cycles
+
+    return ArrayEnergy(
+        precharge_energy_pj(technology, macro.weight_bits, macro.group_depth) * weight_changes,
+        dacs,
+        adcs,
+        multiplier_energy_pj(technology) * multipliers * cycles,
+        analog_bl_addition,
+        adders_regular,
+        full_adder_pj * place_value_adders(place_value_inputs(macro), column_sum_bits(macro)) * column_cycles,
+        accumulators,
+    )
+
+
+@kernel
+def array_energy_total_pj(energy: ArrayEnergy) -> float:
+    """Sum over components, pJ."""
+    return (
+        energy.local_bl_precharging
+        + energy.dacs
+        + energy.adcs
+        + energy.mults
+        + energy.analog_bl_addition
+        + energy.adders_regular
+        + energy.adders_pv
+        + energy.accumulators
+    )
+
+
+@kernel
+def adder_tree_delay_ns(technology: Technology, inputs: int, input_bits: float) -> float:
+    """Delay of a ripple-carry tree of at least two inputs, ns: sums down to the last level, then its carry chain."""
+    levels = math.log2(inputs)
+    return (
+        (levels - 1.0) * operand_to_sum_delay_ns(technology)
+        + operand_to_carry_delay_ns(technology)
+        + (input_bits + levels - 2.0) * carry_to_carry_delay_ns(technology)
+    )
+
+
+@kernel
+def place_value_delay_ns(technology: Technology, inputs: int, carry_bits: float) -> float:
+    """Delay of a place-value adder whose last level ripples over `carry_bits` bits, ns; 0 for one input."""
+    if inputs == 1:
+        return 0.0
+    return (
+        (math.log2(inputs) - 1.0) * operand_to_sum_delay_ns(technology)
+        + operand_to_carry_delay_ns(technology)
+        + carry_bits * carry_to_carry_delay_ns(technology)
+    )
+
+
+@kernel
+def clock_ns(macro: Macro, technology: Technology, variant: int) -> Clock:
+    """Clock period and its parts, ns.
+
+    The variants differ in the ripple of the analog place-value adder (over the weight bits; zigzag-imc: over the ADC's
+    bits too) and of the accumulator (zigzag-imc: one bit more).
+    """
+    inputs = place_value_inputs(macro)
+    carry_bits = inputs - 1.0
+    adcs = 0.0
+    adders_regular = 0.0
+    if macro.is_analog:
+        adcs = adc_delay_ns(technology, macro.adc_bits, macro.rows)
+        if variant == VARIANT_ZIGZAG_IMC:
+            carry_bits += macro.adc_bits
+    else:
+        adders_regular = adder_tree_delay_ns(technology, macro.rows, macro.weight_bits)
+    mults = multiplier_delay_ns(technology)
+    adders_pv = place_value_delay_ns(technology, inputs, carry_bits)
+
+    accumulators = 0.0
+    if has_accumulator(macro):
+        ripple_bits = accumulator_bits(macro) - place_value_bits(macro)
+        if variant == VARIANT_ZIGZAG:
+            ripple_bits -= 1.0
+        accumulators = operand_to_carry_delay_ns(technology) + ripple_bits * carry_to_carry_delay_ns(technology)
+
+    return Clock(
+        adcs, mults, adders_regular, adders_pv, accumulators, adcs + mults + adders_regular + adders_pv + accumulators
+    )
+
+
+@kernel
+def area_mm2(macro: Macro, technology: Technology) -> Area:
+    """Area of all banks by component and in total, mm2. Both variants agree."""
+    words = float(macro.columns) * macro.banks
+    full_adder_mm2 = full_adder_area_mm2(technology)
+    cells = words * macro.rows * macro.cells_area_mm2
+    multipliers = words * macro.rows * macro.weight_bits
+    adcs = 0.0
+    adders_regular = 0.0
+    if macro.is_analog:
+        adcs = adc_area_mm2(technology, macro.adc_bits) * macro.weight_bits * words
+    else:
+        multipliers *= macro.bits_per_cycle
+        tree_adders = adder_tree_adders(macro.rows, macro.weight_bits)
+        adders_regular = full_adder_mm2 * tree_adders * macro.bits_per_cycle * words
+    mults = multiplier_area_mm2(technology) * multipliers
+    adders_pv = full_adder_mm2 * place_value_adders(place_value_inputs(macro), column_sum_bits(macro)) * words
+    accumulators = 0.0
+    if has_accumulator(macro):
+        accumulators = (full_adder_mm2 + register_area_mm2(technology)) * accumulator_bits(macro) * words
+    return Area(
+        cells,
+        adcs,
+        mults,
+        adders_regular,
+        adders_pv,
+        accumulators,
+        cells + adcs + mults + adders_regular + adders_pv + accumulators,
+    )
+
+
+@kernel
+def peak(macro: Macro, technology: Technology, variant: int) -> Peak:
+    """Energy per cycle, throughput and efficiencies with the whole macro in use; registers around are not counted."""
+    cycles = cycles_per_activation(macro)
+    activations_per_cycle = macro.banks / cycles
+    energy = array_energy_pj(
+        macro, technology, variant, macro.rows, macro.rows, macro.columns, activations_per_cycle, 0.0
+    )
+    energy_pj = array_energy_total_pj(energy)
+    macs = macro.columns * macro.rows * activations_per_cycle
+    tops = 2.0 * macs / clock_ns(macro, technology, variant).total / 1000.0
+    return Peak(
+        energy,
+        energy_pj,
+        energy_pj / macs * 1000.0,
+        macs,
+        tops,
+        2.0 * macs / energy_pj,
+        tops / area_mm2(macro, technology).total,
+    )
