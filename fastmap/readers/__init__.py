@@ -1,0 +1,1 @@
+"""Readers of input files: ZigZag's YAML, fastmap's own YAML, ONNX."""
