@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -193,15 +194,21 @@ def temporal_problems(
     temporal: Iterable[Loop], layer: Layer, architecture: Architecture, spatial: SpatialMapping
 ) -> list[str]:
     """Return the loop dimensions whose temporal factors do not multiply to what the spatial mapping leaves."""
-    needed = remaining_iterations(layer, architecture, spatial)
+    as_searched = remaining_iterations(layer, architecture, spatial)
+    exact = remaining_iterations(layer, architecture, spatial, exact=True)
     given: dict[str, int] = {}
     for dim, factor in temporal:
         given[dim] = given.get(dim, 1) * factor
-    return [
-        f"temporal: the factors of {dim} multiply to {given.get(dim, 1)}, and {needed.get(dim, 1)} are needed"
-        for dim in LOOP_DIMENSIONS
-        if given.get(dim, 1) != needed.get(dim, 1)
-    ]
+    found = []
+    for dim in LOOP_DIMENSIONS:
+        needed = sorted({exact.get(dim, 1), as_searched.get(dim, 1)})
+        if given.get(dim, 1) not in needed:
+            words = " or ".join(str(number) for number in needed)
+            found.append(
+                f"temporal: the factors of {dim} multiply to {given.get(dim, 1)}, and {words} "
+                f"{'are' if needed[-1] > 1 else 'is'} needed"
+            )
+    return found
 
 
 def _allocation_problems(
@@ -226,54 +233,61 @@ def _allocation_problems(
     return found
 
 
-def balanced_factors(layer: Layer, spatial: SpatialMapping) -> dict[str, dict[str, float]]:
+def balanced_factors(
+    layer: Layer, spatial: SpatialMapping, exact: bool = False
+) -> dict[str, dict[str, float | Fraction]]:
     """Return the spatial factors evened out over the temporal iterations that they leave.
 
     100 channels on 64 columns take two iterations of 50. Of a loop on several array dimensions only the largest factor
-    is evened out (the first of equals).
+    is evened out (the first of equals). ``exact`` computes in fractions instead of floating point.
     """
-    balanced: dict[str, dict[str, float]] = {}
+    one: float | Fraction = Fraction(1) if exact else 1.0
+    balanced: dict[str, dict[str, float | Fraction]] = {}
     for name, factors in spatial.unrolling.items():
         balanced[name] = {}
         for dim, factor in factors.items():
             everywhere = {other: each[dim] for other, each in spatial.unrolling.items() if dim in each}
             if name != max(everywhere, key=lambda other: everywhere[other]):
-                balanced[name][dim] = factor
+                balanced[name][dim] = one * factor
                 continue
-            before = math.prod(balanced[other][dim] for other in everywhere if other in balanced and other != name)
+            before = one
+            for other in everywhere:
+                if other != name and other in balanced:
+                    before *= balanced[other][dim]
             iterations = math.ceil(layer.size(dim) / (factor * before))
-            balanced[name][dim] = layer.size(dim) / iterations / before
+            balanced[name][dim] = one * layer.size(dim) / iterations / before
     return balanced
 
 
 def spatial_levels(
-    operand: str, architecture: Architecture, balanced: MappingABC[str, MappingABC[str, float]]
-) -> list[dict[str, float]]:
+    operand: str, architecture: Architecture, balanced: MappingABC[str, MappingABC[str, float | Fraction]]
+) -> list[dict[str, float | Fraction]]:
     """Return the spatial loops below each memory level of an operand, and last those above its topmost memory."""
-    levels: list[dict[str, float]] = []
+    levels: list[dict[str, float | Fraction]] = []
     placed: set[str] = set()
-    dimensions = list(balanced)
     served = [architecture.memories[index].serves for index in architecture.chain(operand)]
-    for names in [*served, tuple(dimensions)]:
-        level: dict[str, float] = {}
-        for name in dimensions:
+    for names in [*served, tuple(balanced)]:
+        level: dict[str, float | Fraction] = {}
+        for name, factors in balanced.items():
             if name in names and name not in placed:
                 placed.add(name)
-                for dim, factor in balanced[name].items():
-                    level[dim] = level.get(dim, 1) * factor
+                for dim, factor in factors.items():
+                    level[dim] = level[dim] * factor if dim in level else factor
         levels.append(level)
     return levels
 
 
-def remaining_iterations(layer: Layer, architecture: Architecture, spatial: SpatialMapping) -> dict[str, int]:
+def remaining_iterations(
+    layer: Layer, architecture: Architecture, spatial: SpatialMapping, exact: bool = False
+) -> dict[str, int]:
     """Return the temporal iterations of each loop dimension that the spatial mapping leaves; only those above 1.
 
-    The evened-out factor of 34 channels on 5 columns is 34/7, and ZigZag finds ceil(34 / (34/7)) = 8 iterations, since
-    the quotient is 7.000...1 in floating point. It is repeated here: a mapping must have the loops of the cost model.
+    The evened-out factor of 34 channels on 5 columns is 34/7, and ZigZag searches with ceil(34 / (34/7)) = 8
+    iterations, since the quotient is 7.000...1 in floating point. ``exact`` gives 7.
     """
-    left = dict(layer.sizes)
+    left = {dim: layer.size(dim) for dim in layer.dimension_order}
     first_input = layer.operand_order[1]
-    for level in spatial_levels(first_input, architecture, balanced_factors(layer, spatial)):
+    for level in spatial_levels(first_input, architecture, balanced_factors(layer, spatial, exact)):
         for dim, factor in level.items():
             if dim in left:
                 left[dim] = math.ceil(left[dim] / factor)
