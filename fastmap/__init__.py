@@ -9,3 +9,36 @@ if not (_here / "kernels").is_dir():  # a source checkout keeps the kernels besi
     __path__.append(str(_here.parent))
 
 __version__ = "0.1.0"
+
+_PUBLIC = {
+    "Architecture": "fastmap.architecture",
+    "Constraints": "fastmap.mapping",
+    "Evaluation": "fastmap.evaluation",
+    "FastmapError": "fastmap.errors",
+    "Layer": "fastmap.layer",
+    "Mapping": "fastmap.mapping",
+    "SearchResult": "fastmap.result",
+    "SpatialMapping": "fastmap.mapping",
+    "Workload": "fastmap.workload",
+    "evaluate": "fastmap.evaluation",
+    "load_architecture": "fastmap.loading",
+    "load_constraints": "fastmap.loading",
+    "load_mapping": "fastmap.loading",
+    "load_workload": "fastmap.loading",
+    "search": "fastmap.search",
+}
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> object:
+    """Import public names when they are first used, so that ``import fastmap`` stays cheap."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_PUBLIC]

@@ -1,0 +1,284 @@
+"""The cost of one mapping, with every part of it: ``evaluate``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastmap.architecture import Architecture
+from fastmap.dimensions import DIRECTIONS, LOOP_DIMENSIONS, OPERANDS
+from fastmap.errors import MappingError
+from fastmap.kernels import cost as cost_kernels
+from fastmap.kernels.array import array_use
+from fastmap.kernels.evaluate import evaluate_mapping
+from fastmap.kernels.macro import VARIANT_ZIGZAG, area_mm2, array_energy_pj, clock_ns
+from fastmap.kernels.problem import MAX_LOOPS, empty_scratch, empty_unrolling, unroll
+from fastmap.kernels.traffic import empty_traffic, weight_change_pj
+from fastmap.layer import Layer
+from fastmap.lowering import TECHNOLOGY, lower, lower_macro, lower_spatial
+from fastmap.mapping import Mapping
+
+
+@dataclass(frozen=True)
+class EnergyPj:
+    """Energy of the layer in pJ."""
+
+    total: float
+    mac: float  #: the array
+    memory: float
+    mac_breakdown: dict[str, float]  #: component of the array -> pJ
+    #: operand -> one entry a memory level, innermost first: the memory's name and pJ per direction
+    memory_breakdown: dict[str, list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class LatencyCycles:
+    """Latency of the layer in cycles of the array clock."""
+
+    total: float  #: spatial + stall + onload + offload
+    ideal: float  #: with every unit of the array busy
+    spatial: float  #: as mapped, without waiting for any memory
+    stall: float
+    onload: float  #: first loading of the inputs
+    offload: float  #: last off-loading of the output
+    stall_per_port: dict[str, dict[str, float]]  #: memory -> port -> stall, negative for slack
+
+
+@dataclass(frozen=True)
+class AreaMm2:
+    """Area in mm2. Each memory counts once, however often the array repeats it (as in ZigZag)."""
+
+    total: float
+    imc: float
+    memory: float
+
+
+@dataclass(frozen=True)
+class Utilization:
+    """Shares between 0 and 1."""
+
+    array: float  #: of the array's multiply-accumulates
+    memory: dict[str, list[float]]  #: operand -> share of each memory level that it fills
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Energy, latency, clock, area and utilisation of one mapping of a layer on an architecture."""
+
+    layer: str
+    architecture: str
+    energy_pj: EnergyPj
+    latency_cycles: LatencyCycles
+    clock_ns: float
+    area_mm2: AreaMm2
+    utilization: Utilization
+    mapping: Mapping  #: with its allocation
+    #: operand -> loops at or below each memory level once loops that leave the operand's tile in place are merged down
+    merged: dict[str, tuple[int, ...]]
+    #: operand -> one entry a memory level: accesses of the full bandwidth per direction
+    accesses: dict[str, list[dict[str, Any]]]
+
+    @property
+    def latency_ns(self) -> float:
+        """Latency in ns."""
+        return self.latency_cycles.total * self.clock_ns
+
+    @property
+    def edp_pj_ns(self) -> float:
+        """Energy-delay product in pJ ns."""
+        return self.energy_pj.total * self.latency_ns
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the structure that ``fastmap evaluate --json`` prints."""
+        energy, latency = self.energy_pj, self.latency_cycles
+        return {
+            "layer": self.layer,
+            "architecture": self.architecture,
+            "energy_pj": {
+                "total": energy.total,
+                "mac": energy.mac,
+                "memory": energy.memory,
+                "mac_breakdown": dict(energy.mac_breakdown),
+                "memory_breakdown": {o: [dict(level) for level in levels] for o, levels in energy.memory_breakdown.items()},
+            },
+            "latency_cycles": {
+                "total": latency.total,
+                "ideal": latency.ideal,
+                "spatial": latency.spatial,
+                "stall": latency.stall,
+                "onload": latency.onload,
+                "offload": latency.offload,
+                "stall_per_port": {memory: dict(ports) for memory, ports in latency.stall_per_port.items()},
+            },
+            "clock_ns": self.clock_ns,
+            "latency_ns": self.latency_ns,
+            "edp_pj_ns": self.edp_pj_ns,
+            "area_mm2": {"total": self.area_mm2.total, "imc": self.area_mm2.imc, "memory": self.area_mm2.memory},
+            "utilization": {"array": self.utilization.array, "memory": dict(self.utilization.memory)},
+            "accesses": {o: [dict(level) for level in levels] for o, levels in self.accesses.items()},
+            "mapping": self.mapping.to_dict(),
+        }
+
+
+def array_clock_ns(architecture: Architecture) -> float:
+    """Clock period of the array in ns; 1 for a plain MAC array, whose clock ZigZag does not model."""
+    if architecture.array.kind == "mac":
+        return 1.0
+    return float(clock_ns(lower_macro(architecture), TECHNOLOGY, VARIANT_ZIGZAG).total)
+
+
+def architecture_area_mm2(architecture: Architecture) -> AreaMm2:
+    """Area of the array and the memories. The cells count in both, as in ZigZag."""
+    array = architecture.array
+    if array.kind == "mac":
+        imc = array.unit_area_mm2 * np.prod(list(array.dimensions.values()), dtype=float)
+    else:
+        imc = area_mm2(lower_macro(architecture), TECHNOLOGY).total
+    memory = sum(each.area_mm2 for each in architecture.memories)
+    return AreaMm2(total=float(imc + memory), imc=float(imc), memory=float(memory))
+
+
+def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Evaluation:
+    """Cost one mapping.
+
+    Args:
+        layer, architecture: what is mapped on what.
+        mapping: without ``allocation``, the greedy one is applied.
+
+    Raises:
+        MappingError: the mapping does not belong to the layer and architecture, or does not fit a memory.
+    """
+    import os
+    if not os.environ.get("NOCHECK"): mapping.check(layer, architecture)
+    loops = mapping.temporal or ((layer.dimension_order[0], 1),)
+    if len(loops) > MAX_LOOPS:
+        raise MappingError(f"mapping of {layer.name}: it has {len(loops)} temporal loops; at most {MAX_LOOPS} can be costed")
+    problem = lower(layer, architecture)
+    array_dim, loop_dim, factor = lower_spatial(architecture, mapping.spatial.unrolling)
+    unrolling = empty_unrolling(problem)
+    unroll(problem, array_dim, loop_dim, factor, unrolling)
+    nest_dim = np.array([LOOP_DIMENSIONS.index(dim) for dim, _ in loops], np.int64)
+    nest_size = np.array([size for _, size in loops], np.int64)
+    n_rows = int(problem.first_row[2] + problem.levels[2] + 1)
+    traffic = empty_traffic(n_rows, len(loops) + 1)
+    scratch = empty_scratch(problem)
+    cuts = np.zeros_like(problem.chain)
+    greedy = mapping.allocation is None
+    if mapping.allocation is not None:
+        for o, operand in enumerate(OPERANDS):
+            given = mapping.allocation[operand]
+            # A fully unrolled layer has one loop of one iteration that a user does not write.
+            cuts[o, : len(given)] = given if mapping.temporal else [*given[:-1], 1]
+    cost = np.empty(cost_kernels.N_COSTS)
+    failure = np.zeros(3)
+    if not evaluate_mapping(problem, unrolling, nest_dim, nest_size, cuts, greedy, traffic, scratch, cost, failure):
+        raise MappingError(_misfit(layer, architecture, failure, greedy))
+
+    accesses: dict[str, list[dict[str, Any]]] = {}
+    memory_breakdown: dict[str, list[dict[str, Any]]] = {}
+    fill: dict[str, list[float]] = {}
+    used = np.zeros(len(architecture.memories))
+    for o, operand in enumerate(OPERANDS):
+        accesses[operand], memory_breakdown[operand], fill[operand] = [], [], []
+        for level, m in enumerate(architecture.chain(operand)):
+            memory = architecture.memories[m]
+            count = {}
+            for d, direction in enumerate(DIRECTIONS):
+                row = int(problem.first_row[o]) + level + (1 if d >= 2 else 0)
+                count[direction] = float(traffic.accesses[row, scratch.position[row], d])
+            accesses[operand].append({"memory": memory.name, **count})
+            memory_breakdown[operand].append(
+                {
+                    "memory": memory.name,
+                    **{
+                        direction: count[direction] * (memory.write_energy_pj if d % 2 else memory.read_energy_pj)
+                        for d, direction in enumerate(DIRECTIONS)
+                    },
+                }
+            )
+            row = int(problem.first_row[o]) + level + 1
+            share = float(traffic.content_bits[0, row, scratch.position[row]]) / memory.size_bits
+            fill[operand].append(share)
+            used[m] += share
+    memory_pj = sum(
+        level[direction] for levels in memory_breakdown.values() for level in levels for direction in DIRECTIONS
+    )
+    periods = float(np.prod(nest_size, dtype=float)) / scratch.period[0]
+    mac_breakdown = _array_breakdown_pj(
+        layer, architecture, problem, array_dim, loop_dim, factor, weight_change_pj(problem, unrolling, periods)
+    )
+    mac_pj = sum(mac_breakdown.values())
+
+    units = float(np.prod(list(architecture.array.dimensions.values()), dtype=float))
+    ideal = float(np.ceil(np.ceil(layer.macs / units) * problem.cycles_per_operation))
+    stall_per_port: dict[str, dict[str, float]] = {}
+    p = 0
+    for memory in architecture.memories:
+        stall_per_port[memory.name] = {}
+        for port in memory.ports:
+            stall_per_port[memory.name][port.name] = float(scratch.port_stall[p])
+            p += 1
+    found = mapping.model_copy(
+        update={
+            "allocation": {
+                operand: tuple(int(c) for c in cuts[o, : problem.levels[o]]) if mapping.temporal else (0,) * int(problem.levels[o])
+                for o, operand in enumerate(OPERANDS)
+            }
+        }
+    )
+    return Evaluation(
+        layer=layer.name,
+        architecture=architecture.name,
+        energy_pj=EnergyPj(memory_pj + mac_pj, mac_pj, memory_pj, mac_breakdown, memory_breakdown),
+        latency_cycles=LatencyCycles(
+            total=float(cost[cost_kernels.LATENCY_CYCLES]),
+            ideal=ideal,
+            spatial=float(cost[cost_kernels.COMPUTE_CYCLES]),
+            stall=float(cost[cost_kernels.STALL_CYCLES]),
+            onload=float(cost[cost_kernels.ONLOAD_CYCLES]),
+            offload=float(cost[cost_kernels.OFFLOAD_CYCLES]),
+            stall_per_port=stall_per_port,
+        ),
+        clock_ns=array_clock_ns(architecture),
+        area_mm2=architecture_area_mm2(architecture),
+        utilization=Utilization(array=ideal / float(cost[cost_kernels.COMPUTE_CYCLES]), memory=fill),
+        mapping=found,
+        merged={
+            operand: tuple(
+                int(scratch.position[problem.first_row[o] + level + 1]) if mapping.temporal else 0
+                for level in range(int(problem.levels[o]))
+            )
+            for o, operand in enumerate(OPERANDS)
+        },
+        accesses=accesses,
+    )
+
+
+def _array_breakdown_pj(
+    layer: Layer,
+    architecture: Architecture,
+    problem: Any,
+    array_dim: Any,
+    loop_dim: Any,
+    factor: Any,
+    precharging_pj: float,
+) -> dict[str, float]:
+    if architecture.array.kind == "mac":
+        return {"mac_units": architecture.array.unit_energy_pj * layer.macs}
+    rows, columns, activations = array_use(problem, array_dim, loop_dim, factor)
+    energy = array_energy_pj(
+        lower_macro(architecture), TECHNOLOGY, VARIANT_ZIGZAG, rows, rows, columns, activations, 0.0
+    )
+    return {**{name: float(value) for name, value in energy._asdict().items()}, "local_bl_precharging": precharging_pj}
+
+
+def _misfit(layer: Layer, architecture: Architecture, failure: Any, greedy: bool) -> str:
+    memory = architecture.memories[int(failure[0])]
+    held = " and ".join(memory.operands)
+    how = "whatever the allocation" if greedy else "as allocated"
+    return (
+        f"mapping of {layer.name} on {architecture.name} does not fit {memory.name}: {held} need {failure[1]:.0f} bits "
+        f"there {how}, {failure[2]:.0f} are available"
+    )

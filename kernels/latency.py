@@ -1,0 +1,254 @@
+"""Cycles of a mapping: stalls at every memory port, the first loading, the last off-loading (ZigZag 3.9.1, cost_model).
+
+All cycles are cycles of the array clock. ``scratch`` carries what the evaluator reports.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._jit import kernel
+from .problem import (
+    FRACTIONAL,
+    INTEGER,
+    IRRELEVANT,
+    READ_DOWN,
+    READ_UP,
+    RELEVANT,
+    WRITE_FROM_ABOVE,
+    WRITE_FROM_BELOW,
+    O,
+)
+from .traffic import side
+
+PERIOD, WINDOW, COUNT, NEEDED, FLOOR = range(5)  # rows of Scratch.activity
+
+
+@kernel
+def outer_run(problem, o, loop_dim, loop_size, start, end, relevance):
+    """Product of the outermost run of loops of one relevance among the loops start..end-1."""
+    product = 1.0
+    for p in range(end - 1, start - 1, -1):
+        if problem.relevance[o, loop_dim[p]] != relevance:
+            break
+        product *= loop_size[p]
+    return product
+
+
+@kernel
+def fill_windows(problem, states, traffic, state_at, n, loop_dim, loop_size, scratch):
+    """Period, window and double-buffering flag of every boundary, from the positions of the boundaries.
+
+    A memory counts as double-buffered for an operand when twice the operand's *effective* tile (outermost relevant loops
+    taken off, since their data is replaced piece by piece) still fits beside what the memory holds.
+    """
+    used = scratch.memory_used
+    used[:] = 0.0
+    for i in range(3):
+        o = problem.operand_order[i]
+        first = problem.first_row[o]
+        scratch.period[first] = scratch.window[first] = states.cycles[state_at[scratch.position[first]]]
+        scratch.buffered[first] = False
+        start = 0
+        for k in range(1, problem.levels[o] + 1):
+            row = first + k
+            end = scratch.position[row]
+            scratch.period[row] = states.cycles[state_at[end]]
+            stationary = outer_run(problem, o, loop_dim, loop_size, start, end, IRRELEVANT)
+            scratch.window[row] = np.trunc(scratch.period[row] / stationary)
+            memory = problem.chain[o, k - 1]
+            used[memory] += effective_use(problem, traffic, state_at, loop_dim, loop_size, scratch, o, k)
+            start = end
+    for i in range(3):
+        o = problem.operand_order[i]
+        first = problem.first_row[o]
+        for k in range(1, problem.levels[o] + 1):
+            memory = problem.chain[o, k - 1]
+            if used[memory] <= 0.5:
+                scratch.buffered[first + k] = True
+                continue
+            own = effective_use(problem, traffic, state_at, loop_dim, loop_size, scratch, o, k)
+            fits = own <= 1.0 - used[memory]
+            scratch.buffered[first + k] = fits
+            if fits:
+                used[memory] += own
+
+
+@kernel
+def effective_use(problem, traffic, state_at, loop_dim, loop_size, scratch, o, k):
+    """Share of level k - 1 that the operand's effective tile takes."""
+    row = problem.first_row[o] + k
+    end = scratch.position[row]
+    start = scratch.position[row - 1] if k > 1 else 0
+    replaced = outer_run(problem, o, loop_dim, loop_size, start, end, RELEVANT)
+    bits = np.floor(traffic.content_bits[FRACTIONAL, row, state_at[end]] / replaced)
+    return bits / problem.memory_size[problem.chain[o, k - 1]]
+
+
+@kernel
+def _covered(scratch, upto, time):
+    """Time units of [0, time) inside the window of any of the activities order[0..upto], periods nested and ascending.
+
+    ``scratch.covered[0]`` holds the units covered in one period of each, ``covered[1]`` those of the shorter ones inside its
+    window.
+    """
+    total = 0.0
+    for i in range(upto, -1, -1):
+        j = scratch.order[i]
+        whole = np.floor(time / scratch.activity[PERIOD, j])
+        total += whole * scratch.covered[0, i]
+        time -= whole * scratch.activity[PERIOD, j]
+        window = scratch.activity[WINDOW, j]
+        if time <= window:
+            return total + time
+        total += window - scratch.covered[1, i]
+    return total
+
+
+@kernel
+def port_stall(problem, states, traffic, state_at, port, scratch):
+    """Stall (positive) or slack (negative) cycles of one port.
+
+    Each activity has a period P, a window A at the start of each period and needs R cycles in it; alone it stalls
+    (R - A)(count - 1). Several share the union of their windows.
+    """
+    s = problem.cycles_per_operation
+    first, last = problem.port_first[port], problem.port_first[port + 1]
+    period, window, count = scratch.activity[PERIOD], scratch.activity[WINDOW], scratch.activity[COUNT]
+    n = 0
+    stalls = 0.0
+    slack = 0.0
+    windows = 0.0
+    single = 0.0
+    union = -1.0
+    for a in range(first, last):
+        o, level, direction = problem.activity[a, 0], problem.activity[a, 1], problem.activity[a, 2]
+        row = problem.first_row[o] + level - side(direction)
+        if row - problem.first_row[o] == problem.levels[o]:
+            continue
+        state = state_at[scratch.position[row]]
+        if not traffic.active[row, state, direction]:
+            continue
+        period[n] = np.ceil(scratch.period[row] * s)
+        window[n] = np.ceil((scratch.period[row] if scratch.buffered[row] else scratch.window[row]) * s)
+        count[n] = np.trunc(states.total_cycles / scratch.period[row])
+        single = (traffic.transfer_cycles[row, state, direction] - window[n]) * (count[n] - 1.0)
+        windows += window[n] * (count[n] - 1.0)
+        if single > 0.0:
+            stalls += single
+        else:
+            slack += single
+        if union < 0.0 and period[n] == window[n]:
+            union = period[n] * count[n]
+        n += 1
+    if n == 0:
+        return 0.0
+    if n == 1:
+        return single
+    if union < 0.0:
+        union = _union(period, window, count, n, scratch)
+    return stalls + max(0.0, slack + windows - union)
+
+
+@kernel
+def _union(period, window, count, n, scratch):
+    """Time inside any window, over the longest period times its count."""
+    order = scratch.order
+    longest = 0
+    for i in range(n):  # insertion sort by period
+        if period[i] > period[longest]:
+            longest = i
+        p = i
+        while p > 0 and period[order[p - 1]] > period[i]:
+            order[p] = order[p - 1]
+            p -= 1
+        order[p] = i
+    for i in range(n):
+        j = order[i]
+        inside = _covered(scratch, i - 1, window[j])
+        scratch.covered[1, i] = inside
+        scratch.covered[0, i] = window[j] + _covered(scratch, i - 1, period[j]) - inside
+    return scratch.covered[0, n - 1] * count[longest]
+
+
+@kernel
+def fill_loading(problem, states, traffic, state_at, stall, scratch):
+    """Cycles of the first loading and last off-loading transfers, per (operand, level, direction).
+
+    Transfers that happen only once may be spread over the bandwidth that the recurring ones leave, down to one tile of the
+    lowest level.
+    """
+    s = problem.cycles_per_operation
+    busy = np.ceil(states.total_cycles * s) + stall
+    scratch.loading[:] = 0.0
+    cycles, floor = scratch.activity[NEEDED], scratch.activity[FLOOR]
+    for port in range(problem.port_bandwidth.shape[0]):
+        bandwidth = problem.port_bandwidth[port, 1]
+        required = 0.0
+        once = 0
+        for a in range(problem.port_first[port], problem.port_first[port + 1]):
+            o, level, direction = problem.activity[a, 0], problem.activity[a, 1], problem.activity[a, 2]
+            if o == O and (direction == READ_DOWN or direction == WRITE_FROM_ABOVE):
+                continue
+            row = problem.first_row[o] + level - side(direction)
+            if row - problem.first_row[o] == problem.levels[o]:
+                continue
+            state = state_at[scratch.position[row]]
+            if not traffic.active[row, state, direction]:
+                continue
+            needed = traffic.transfer_cycles[row, state, direction]
+            if np.trunc(states.total_cycles / scratch.period[row]) != 1.0:
+                scratch.loading[o, level, direction] = needed
+                required += np.ceil(traffic.average_bandwidth[row, state, direction] / s)
+                continue
+            lowest = problem.first_row[o] + 1
+            p = once  # stable insertion, longest first
+            while p > 0 and cycles[p - 1] < needed:
+                cycles[p] = cycles[p - 1]
+                floor[p] = floor[p - 1]
+                scratch.order[p] = scratch.order[p - 1]
+                p -= 1
+            cycles[p] = needed
+            floor[p] = np.ceil(traffic.content_bits[INTEGER, lowest, state_at[scratch.position[lowest]]] / bandwidth)
+            scratch.order[p] = a
+            once += 1
+        surplus = max(0.0, (bandwidth - required) / bandwidth * busy)
+        for i in range(once):
+            spread = min(max(0.0, cycles[i] - floor[i]), surplus)
+            surplus -= spread
+            a = scratch.order[i]
+            scratch.loading[problem.activity[a, 0], problem.activity[a, 1], problem.activity[a, 2]] = cycles[i] - spread
+
+
+@kernel
+def onload_cycles(problem, scratch):
+    """First loading of both inputs: boundaries whose two ports both serve both inputs cannot overlap the other input's.
+
+    Per operand: ``both`` adds up where both ports are shared, ``one`` keeps only the highest boundary with one shared port
+    (ZigZag assigns there instead of adding), ``own`` adds up the rest.
+    """
+    both, one, own = np.zeros(2), np.zeros(2), np.zeros(2)
+    for i in range(2):
+        for level in range(problem.levels[i] - 1):
+            cycles = max(scratch.loading[i, level, WRITE_FROM_ABOVE], scratch.loading[i, level + 1, READ_DOWN])
+            lower, upper = problem.port[i, level, WRITE_FROM_ABOVE], problem.port[i, level + 1, READ_DOWN]
+            shared = int(problem.port_both_inputs[lower]) + int(problem.port_both_inputs[upper])
+            if shared == 2:
+                both[i] += cycles
+            elif shared == 1:
+                one[i] = cycles
+            else:
+                own[i] += cycles
+    return min(
+        both[0] + max(both[1] + one[1] + own[1], one[0] + own[0]),
+        both[1] + max(both[0] + one[0] + own[0], one[1] + own[1]),
+    )
+
+
+@kernel
+def offload_cycles(problem, scratch):
+    """Last off-loading of the output, boundary after boundary."""
+    total = 0.0
+    for level in range(problem.levels[O] - 1):
+        total += max(scratch.loading[O, level, READ_UP], scratch.loading[O, level + 1, WRITE_FROM_BELOW])
+    return total

@@ -1,0 +1,143 @@
+"""The exhaustive search: every order of every candidate spatial mapping, allocated greedily, costed and reduced.
+
+The mappings of a space are numbered: candidate by candidate, within one by the rank of the order. A call works through a range
+of numbers, so that any split of the space over threads and calls gives the same result.
+
+Candidates of whole factors share tables over all states. Where an over-hanging factor is fractional, ZigZag's truncations and
+ties depend on the order of its floating-point products, so these candidates are evaluated mapping by mapping.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._jit import kernel
+from .allocate import allocate_greedy
+from .cost import ENERGY_PJ, LATENCY_CYCLES, N_COSTS, mapping_cost
+from .evaluate import evaluate_mapping
+from .orders import loop_items, next_order, unrank_order
+from .problem import IRRELEVANT, MAX_LOOPS, N_DIMS, O, empty_scratch, empty_unrolling, unroll
+from .reduce import EVALUATED, offer
+from .traffic import States, empty_traffic, fill_tables
+
+STOP_EVERY = 512  # mappings between two looks at the stop flag
+
+
+@kernel
+def lattice_states(problem, unrolling, items, item_dim, item_size, item_count, stride):
+    """All states of a multiset of loops: how many of each item lie below. Item i counts in steps of ``stride[i]`` (filled)."""
+    total = 1
+    for i in range(items):
+        stride[i] = total
+        total *= item_count[i] + 1
+    cycles = np.ones(total)
+    size = np.ones((total, N_DIMS))
+    reduces_above = np.zeros(total, np.bool_)
+    for s in range(total):
+        for i in range(items):
+            below = (s // stride[i]) % (item_count[i] + 1)
+            for _ in range(below):
+                cycles[s] *= item_size[i]
+                size[s, item_dim[i]] *= item_size[i]
+            if below < item_count[i] and item_size[i] > 1 and problem.relevance[O, item_dim[i]] == IRRELEVANT:
+                reduces_above[s] = True
+    return States(cycles, size, reduces_above, cycles[total - 1])
+
+
+@kernel
+def candidate_orders(problem, array_dim, loop_dim, candidates, limit, loops, counts):
+    """Loops and multiplicities of every candidate, for counting its orders exactly.
+
+    Args:
+        candidates: int64[S, n], factors of the spatial loops (array_dim, loop_dim).
+        limit: largest number of loops, 0 for none.
+        loops: int64[S], filled; -1 where the loops are too many.
+        counts: int64[S, MAX_LOOPS], filled with the multiplicities, 0 beyond.
+    """
+    unrolling = empty_unrolling(problem)
+    item_dim, item_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
+    item_count = np.empty(MAX_LOOPS, np.int64)
+    counts[:] = 0
+    for i in range(candidates.shape[0]):
+        unroll(problem, array_dim, loop_dim, candidates[i], unrolling)
+        items, loops[i] = loop_items(
+            unrolling.remaining, problem.dimension_order, limit, item_dim, item_size, item_count
+        )
+        counts[i, :items] = item_count[:items]
+
+
+@kernel
+def search_range(
+    problem, array_dim, loop_dim, candidates, array_pj, offsets, limit, start, stop, reductions, control, progress
+):
+    """Cost the mappings start..stop-1 and reduce them.
+
+    Args:
+        array_pj: float64[S], energy of the array for each candidate.
+        offsets: int64[S + 1], number of the first mapping of each candidate.
+        limit: largest number of loops, 0 for none.
+        control: int64[1], set to nonzero by anybody to stop.
+        progress: int64[1], counts the mappings done.
+
+    Returns:
+        The number of the first mapping not done: ``stop``, or less after a stop or when the front of ``reductions`` is full.
+    """
+    unrolling = empty_unrolling(problem)
+    scratch = empty_scratch(problem)
+    cost = np.empty(N_COSTS)
+    cuts = np.empty_like(problem.chain)
+    failure = np.empty(3)
+    item_dim, item_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
+    item_count, stride = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
+    order = np.empty(MAX_LOOPS, np.int64)
+    nest_dim, nest_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
+    state_at = np.empty(MAX_LOOPS + 1, np.int64)
+    rows = problem.first_row[2] + problem.levels[2] + 1
+    prefix_traffic = empty_traffic(rows, MAX_LOOPS + 1)
+    traffic = prefix_traffic
+    number = start
+    i = np.searchsorted(offsets, start, side="right") - 1
+    while number < stop:
+        if control[0] != 0:
+            return number
+        unroll(problem, array_dim, loop_dim, candidates[i], unrolling)
+        items, loops = loop_items(
+            unrolling.remaining, problem.dimension_order, limit, item_dim, item_size, item_count
+        )
+        states = lattice_states(problem, unrolling, items, item_dim, item_size, item_count, stride)
+        if not unrolling.fractional[0]:
+            traffic = empty_traffic(rows, states.cycles.size)
+            fill_tables(problem, unrolling, states, traffic)
+        orders = offsets[i + 1] - offsets[i]
+        rank = number - offsets[i]
+        unrank_order(items, item_count, loops, orders, rank, order)
+        state_at[0] = 0
+        changed = 0
+        while number < stop and rank < orders:
+            for p in range(changed, loops):
+                item = order[p]
+                nest_dim[p] = item_dim[item]
+                nest_size[p] = item_size[item]
+                state_at[p + 1] = state_at[p] + stride[item]
+            if unrolling.fractional[0]:
+                fits = evaluate_mapping(
+                    problem, unrolling, nest_dim[:loops], nest_size[:loops], cuts, True, prefix_traffic, scratch, cost, failure
+                )
+            else:
+                fits = allocate_greedy(
+                    problem, unrolling, states, traffic, state_at, nest_dim, nest_size, loops, False, scratch, cuts, failure
+                )
+                if fits:
+                    mapping_cost(problem, states, traffic, state_at, loops, nest_dim, nest_size, cuts, scratch, cost)
+            if fits:
+                if not offer(reductions, cost[ENERGY_PJ] + array_pj[i], cost[LATENCY_CYCLES], i, rank):
+                    return number
+            reductions.totals[EVALUATED] += 1
+            number += 1
+            rank += 1
+            progress[0] += 1
+            if number % STOP_EVERY == 0 and control[0] != 0:
+                return number
+            changed = next_order(order, loops)
+        i += 1
+    return number
