@@ -59,6 +59,14 @@ class Spec(BaseModel):
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """Build the specification from JSON; see :meth:`pydantic.BaseModel.model_validate_json`."""
+        try:
+            return super().model_validate_json(json_data, **options)
+        except ValidationError as error:
+            raise spec_error(cls, error) from None
+
+    @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
         """Build the specification from a dictionary; see :meth:`pydantic.BaseModel.model_validate`."""
         try:

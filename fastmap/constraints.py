@@ -65,7 +65,8 @@ class ConstraintSet(Spec):
                     dim = self._dimension(word, name, layer)
                     # One entry serves many layers: a loop shorter than the factor is unrolled completely.
                     if layer.size(dim) > 1:
-                        unrolling[array_dim][dim] = min(factor, layer.size(dim))
+                        joined = unrolling[array_dim].get(dim, 1) * factor
+                        unrolling[array_dim][dim] = min(joined, layer.size(dim))
             data["spatial"] = SpatialMapping(unrolling=unrolling)
         open_dims = {key: dims for key, dims in (rule.allowed or {}).items() if key not in (rule.spatial or {})}
         if open_dims:

@@ -299,7 +299,7 @@ def _layer(document: Document, index: int, entry: _Layer, name: str) -> Layer | 
     fields: dict[str, Any] = {
         "name": name,
         "operator": entry.operator_type,
-        "sizes": {role: sizes[dim] for dim, role in roles.items() if role is not None},
+        "sizes": _joined(sizes, roles),
         "sliding_window": bool(relations) or any(role in ("OX", "OY") for role in roles.values()),
         "operand_order": ("O", *operands),
         "aliases": {dim.upper(): role for dim, role in roles.items() if role is not None and dim.upper() != role},
@@ -386,19 +386,16 @@ def _roles(
         if role == "B" and dim in ("ox", "oy") and f"{dim[1]}" not in relations:
             role = dim.upper()
         roles[dim] = role
-    for dim in sizes:
-        rivals = [other for other in sizes if roles[other] is not None and roles[other] == roles[dim]]
-        if len(rivals) > 1:
-            large = [other for other in rivals if sizes[other] > 1]
-            if len(large) > 1:
-                raise document.error(
-                    (*at, "equation"),
-                    f"the indices {listed(large)} play the same part; join them into one loop dimension",
-                )
-            for other in rivals:
-                if other != (large or rivals)[0]:
-                    roles[other] = None
     return {dim: roles[dim] for dim in sizes}
+
+
+def _joined(sizes: Mapping[str, int], roles: Mapping[str, str | None]) -> dict[str, int]:
+    """Return the sizes of our loop dimensions; loops that play the same part (batch and row, say) become one."""
+    joined: dict[str, int] = {}
+    for dim, role in roles.items():
+        if role is not None:
+            joined[role] = joined.get(role, 1) * sizes[dim]
+    return joined
 
 
 def _precisions(document: Document, at: Path, precision: _Precision) -> dict[str, int]:
