@@ -29,6 +29,8 @@ class Workload(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Workload:
+        if not self.layers:
+            raise RuleError("has no layer that maps to an array", ("layers",))
         names = [layer.name for layer in self.layers]
         for index, name in enumerate(names):
             if name in names[:index]:
