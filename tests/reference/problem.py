@@ -1,0 +1,376 @@
+"""What the reference cost model works on: a layer, an accelerator and the helpers that say how they relate.
+
+Conventions used everywhere in the reference:
+
+* A *loop* is ``(dim, n)``: the dimension of the layer and its number of iterations. A list of loops is innermost first.
+* Operands are ``O`` (output), ``W`` (weights) and ``I`` (activations), in the order of the layer's equation.
+* The *chain* of an operand is the list of memories that store it, innermost first; a level is a position in that chain.
+* Sizes are in bits, energies in pJ, areas in mm2, delays in ns, times in cycles of the array.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+#: Name of an operand in the hardware description -> name in the layer.
+LAYER_OPERAND = {"I1": "I", "I2": "W", "O": "O"}
+
+READ_LOW = "rd_out_to_low"  # out of the memory, towards the level below or the array
+WRITE_LOW = "wr_in_by_low"  # into the memory, from the level below or the array
+READ_HIGH = "rd_out_to_high"  # out of the memory, towards the level above
+WRITE_HIGH = "wr_in_by_high"  # into the memory, from the level above
+DIRECTIONS = (READ_LOW, WRITE_LOW, READ_HIGH, WRITE_HIGH)
+DIRECTION_CODES = {"tl": READ_LOW, "fl": WRITE_LOW, "th": READ_HIGH, "fh": WRITE_HIGH}
+
+Loop = tuple[str, float]
+
+
+class DoesNotFit(Exception):  # noqa: N818 - describes the mapping
+    """A memory is too small for what the mapping puts into it."""
+
+    def __init__(self, memory: str, operands: tuple[str, ...], bits_needed: float, bits_available: float):
+        super().__init__(f"{memory}: {'+'.join(operands)} need {bits_needed} of {bits_available} bits")
+        self.memory = memory
+        self.operands = operands
+        self.bits_needed = bits_needed
+        self.bits_available = bits_available
+
+
+def product(values) -> float:
+    """Product from left to right, 1 if there is nothing."""
+    result = 1
+    for value in values:
+        result *= value
+    return result
+
+
+def total(values) -> float:
+    """Sum from left to right. The built-in one compensates rounding from Python 3.12 on, which ZigZag's did not."""
+    result = 0
+    for value in values:
+        result += value
+    return result
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Layer
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Relation:
+    """``x = sa*a + sb*b``, for instance IX = stride*OX + dilation*FX."""
+
+    x: str
+    sa: int
+    a: str
+    sb: int
+    b: str
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer, with the relevancy of its dimensions for every operand.
+
+    An operand whose equation names some x of a relation (the activations of a convolution) sees the dimensions of *all*
+    relations as partially relevant (``partial``). Its other equation dimensions are ``relevant``, of size 1 too.
+    For any other operand the equation dimensions of size > 1 are relevant. All dimensions of size > 1 that are neither
+    relevant nor partially relevant are ``irrelevant``. What is left has size 1 and is neutral.
+    """
+
+    sizes: dict[str, int]
+    operands: list[str]
+    precision: dict[str, int]
+    partial: dict[str, list[Relation]]
+    relevant: dict[str, list[str]]
+    irrelevant: dict[str, list[str]]
+    clip: dict[str, int]
+
+    @property
+    def inputs(self) -> list[str]:
+        return self.operands[1:]
+
+    @property
+    def macs(self) -> int:
+        return product(self.sizes.values())
+
+    @property
+    def final_precision(self) -> int:
+        return self.precision.get("O_final", self.precision["O"])
+
+    def extent(self, relation: Relation, a: float, b: float) -> int:
+        """How many different x there are for ``a`` and ``b`` iterations of its two dimensions, at most the real size.
+
+        Both counts are truncated first: 4.84 iterations are 4. For a dilation larger than ``a`` the number is too high.
+        """
+        return min(self.clip[relation.x], unclipped_extent(relation, int(a), int(b)))
+
+    def tensor_size(self, operand: str, sizes: dict[str, float]) -> float:
+        """Elements of the operand that are touched when every dimension runs over ``sizes`` (1 if not named)."""
+        relevant = product(sizes.get(dim, 1) for dim in self.relevant[operand])
+        partial = product(self.extent(r, sizes.get(r.a, 1), sizes.get(r.b, 1)) for r in self.partial[operand])
+        return relevant * partial
+
+
+def unclipped_extent(relation: Relation, a: int, b: int) -> int:
+    """Number of different values of sa*i + sb*j for i < a, j < b, by ZigZag's closed form."""
+    g = math.gcd(relation.sa, relation.sb)
+    return a * b - max(0, b - relation.sa // g) * (a - relation.sb // g)
+
+
+def parse_relation(text: str) -> Relation:
+    """Read "ix=2*ox+1*fx"; a factor of 1 may be left out."""
+    x, terms = text.replace(" ", "").upper().split("=")
+    (sa, a), (sb, b) = (re.fullmatch(r"(?:(\d+)\*)?(\w+)", term).groups() for term in terms.split("+"))
+    return Relation(x, int(sa or 1), a, int(sb or 1), b)
+
+
+def parse_equation(text: str) -> dict[str, list[str]]:
+    """Read "O[d][k]+=I[d][c]*W[c][k]" as operand -> dimensions that index it, in the order of the equation."""
+    tensors = re.findall(r"(\w+)((?:\[\w+\])+)", text)
+    return {operand: [dim.upper() for dim in re.findall(r"\w+", indices)] for operand, indices in tensors}
+
+
+def parse_layer(layer: dict[str, Any]) -> Layer:
+    """The layer of a case: ZigZag's workload fields.
+
+    The real size of an x is given (pr_loop_sizes), or it is the extent over the whole layer less the padding.
+    """
+    sizes = dict(zip(layer["loop_dims"], layer["loop_sizes"], strict=True))
+    equation = parse_equation(layer["equation"])
+    relations = [parse_relation(text) for text in layer.get("dimension_relations") or []]
+    in_relations = {dim for r in relations for dim in (r.x, r.a, r.b)}
+
+    partial, relevant, irrelevant = {}, {}, {}
+    for operand, indices in equation.items():
+        if any(r.x in indices for r in relations):
+            partial[operand] = relations
+            relevant[operand] = [dim for dim in indices if dim not in in_relations]
+            others = [dim for dim in sizes if dim not in indices and dim not in in_relations]
+        else:
+            partial[operand] = []
+            relevant[operand] = [dim for dim in indices if sizes[dim] != 1]
+            others = [dim for dim in sizes if dim not in indices]
+        irrelevant[operand] = [dim for dim in others if sizes[dim] != 1]
+
+    named = layer.get("pr_loop_dims") or []
+    padding = dict(zip(named, layer.get("padding") or [(0, 0)] * len(named), strict=True))
+    clip = {r.x: unclipped_extent(r, sizes[r.a], sizes[r.b]) - sum(padding.get(r.x, (0, 0))) for r in relations}
+    if layer.get("pr_loop_sizes"):
+        clip |= dict(zip(named, layer["pr_loop_sizes"], strict=True))
+    return Layer(sizes, list(equation), layer["operand_precision"], partial, relevant, irrelevant, clip)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Hardware
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port of a memory. ``shared``: it serves both activations and weights."""
+
+    name: str
+    bw_min: int
+    bw_max: int
+    shared: bool
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A memory. ``port_of[operand]`` maps each direction to its port; when two ports claim one, the later wins."""
+
+    name: str
+    size: int
+    r_cost: float
+    w_cost: float
+    area: float
+    operands: list[str]
+    serves: list[str]
+    ports: list[Port]
+    port_of: dict[str, dict[str, Port]]
+    force_double_buffering: bool
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The array as it is written, its dimensions with sizes, and the memories from the array outwards."""
+
+    array: dict[str, Any]
+    dims: dict[str, int]
+    memories: list[Memory]
+
+    def chain(self, operand: str) -> list[Memory]:
+        return [memory for memory in self.memories if operand in memory.operands]
+
+    @property
+    def cycles_per_op(self) -> float:
+        """Cycles of one multiplication: activation bits over bits per cycle."""
+        return self.array["input_precision"][0] / self.array["bit_serial_precision"]
+
+
+def parse_memory(name: str, memory: dict[str, Any]) -> Memory:
+    """One entry of "memories" in the accelerator file."""
+    operands = [LAYER_OPERAND[operand] for operand in memory["operands"]]
+    ports = []
+    port_of = {operand: {} for operand in operands}
+    for port in memory["ports"]:
+        served = [text.replace(" ", "").split(",") for text in port["allocation"]]
+        both_inputs = {"I1", "I2"} <= {operand for operand, _ in served}
+        bw_max = port["bandwidth_max"]
+        ports.append(Port(port["name"], port.get("bandwidth_min", bw_max), bw_max, both_inputs))
+        for operand, code in served:
+            port_of[LAYER_OPERAND[operand]][DIRECTION_CODES[code]] = ports[-1]
+    return Memory(
+        name,
+        memory["size"],
+        memory["r_cost"],
+        memory["w_cost"],
+        memory["area"],
+        operands,
+        memory["served_dimensions"],
+        ports,
+        port_of,
+        memory.get("force_double_buffering", False),
+    )
+
+
+def parse_hardware(hw: dict[str, Any]) -> Hardware:
+    """The accelerator in ZigZag's YAML format, already parsed to a dict."""
+    array = hw["operational_array"]
+    dims = dict(zip(array["dimensions"], array["sizes"], strict=True))
+    return Hardware(array, dims, [parse_memory(name, memory) for name, memory in hw["memories"].items()])
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Spatial mapping
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def convert_spatial(layer: Layer, hw: Hardware, spatial: list, integer: bool) -> dict[str, list[Loop]]:
+    """Balance the user's unrolling: array dimension -> loops actually unrolled on it.
+
+    A dimension d of size L with factor u takes q = ceil(L / (u * e)) iterations, where e is what earlier array
+    dimensions already unroll of d. Its factor becomes L / q / e, so that all iterations are equally full: K = 100 on 64
+    columns is 2 iterations of 50. Only the first array dimension among those with the largest factor of d is balanced;
+    the others keep their factor. The integer version truncates every balanced factor.
+    """
+    user = {array_dim: [(dim, min(u, hw.dims[array_dim])) for dim, u in loops] for array_dim, loops in spatial}
+    converted: dict[str, list[Loop]] = {}
+    for array_dim, loops in user.items():
+        converted[array_dim] = []
+        for dim, u in loops:
+            if u > layer.sizes[dim]:
+                raise ValueError(f"{array_dim} unrolls {dim} {u} times, but it has {layer.sizes[dim]} iterations only")
+            factor = u
+            if array_dim == first_with_largest_factor(user, dim):
+                before = (loop for done in converted.values() for loop in done)
+                e = product(f for other, f in before if other == dim)
+                q = math.ceil(layer.sizes[dim] / (u * e))
+                factor = layer.sizes[dim] / q / e
+                if integer:
+                    factor = int(factor)
+            converted[array_dim].append((dim, factor))
+    return converted
+
+
+def first_with_largest_factor(user: dict[str, list[Loop]], dim: str) -> str:
+    """The first array dimension among those that unroll ``dim`` most."""
+    factors = {array_dim: u for array_dim, loops in user.items() for other, u in loops if other == dim}
+    return max(factors, key=factors.__getitem__)
+
+
+def spatial_levels(hw: Hardware, operand: str, converted: dict[str, list[Loop]]) -> list[list[Loop]]:
+    """The unrolled loops of an operand, by the memory level that they sit *below*.
+
+    An array dimension belongs to the lowest level that serves it: the copies of that operand along this dimension share
+    one instance of that memory. Dimensions served by no level go on top, after the last memory. A dimension of the
+    layer that lands twice in one entry becomes one loop.
+    """
+    remaining = dict(converted)
+    levels = []
+    for memory in hw.chain(operand):
+        served = [array_dim for array_dim in remaining if array_dim in memory.serves]
+        levels.append(join_loops([loop for array_dim in served for loop in remaining.pop(array_dim)]))
+    levels.append(join_loops([loop for loops in remaining.values() for loop in loops]))
+    return levels
+
+
+def join_loops(loops: list[Loop]) -> list[Loop]:
+    """Multiply loops over the same dimension into the first of them."""
+    joined: dict[str, float] = {}
+    for dim, n in loops:
+        joined[dim] = joined[dim] * n if dim in joined else n
+    return list(joined.items())
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Relevant and irrelevant factors
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What the loops of one level do to an operand: factors with new elements, factors that reuse them."""
+
+    relevant: list[float]
+    irrelevant: list[float]
+
+    @property
+    def r(self) -> float:
+        return product(self.relevant)
+
+    @property
+    def ir(self) -> float:
+        return product(self.irrelevant)
+
+
+def decouple(layer: Layer, operand: str, levels: list[list[Loop]]) -> list[Factors]:
+    """Split the loops of every level into relevant and irrelevant factors.
+
+    A loop on a partially relevant dimension does both. Going outwards, let A and B be the iterations so far of the two
+    dimensions of a relation: the D = extent(A, B) elements are each used R = A * B / D times on average. The loop
+    contributes the growth of D as a relevant and the growth of R as an irrelevant factor. (A and B are truncated in the
+    extent, but not in the product.) Neutral loops have one iteration and contribute nothing.
+    """
+    so_far = {dim: 1 for r in layer.partial[operand] for dim in (r.a, r.b)}
+    elements = {r.x: 1 for r in layer.partial[operand]}
+    reuse = {r.x: 1 for r in layer.partial[operand]}
+    result = []
+    for loops in levels:
+        factors = Factors([], [])
+        for dim, n in loops:
+            if dim in layer.relevant[operand]:
+                factors.relevant.append(n)
+            elif dim in layer.irrelevant[operand]:
+                factors.irrelevant.append(n)
+            elif dim in so_far:
+                so_far[dim] *= n
+                for relation in layer.partial[operand]:
+                    if dim in (relation.a, relation.b):
+                        a, b = so_far[relation.a], so_far[relation.b]
+                        d = layer.extent(relation, a, b)
+                        r = a * b / d
+                        factors.relevant.append(d / elements[relation.x])
+                        factors.irrelevant.append(r / reuse[relation.x])
+                        elements[relation.x], reuse[relation.x] = d, r
+        result.append(factors)
+    return result
+
+
+def unit_counts(factors: list[Factors]) -> tuple[list[int], list[int]]:
+    """Instances and broadcast of every level, from the decoupled spatial loops (array first).
+
+    ``count[m]`` = instances of entry m: all spatial loops in entries m and above (count[0] is the multipliers in use,
+    count[m + 1] the instances of memory level m). ``boost[m]`` = how many different copies of entry m one instance of
+    the memory above it feeds: the ratio of the relevant loops from m and from m + 1 upwards.
+    """
+    levels = range(len(factors))
+    every = [product([*f.relevant, *f.irrelevant]) for f in factors]
+    count = [round(round(product(every[m:]), 3)) for m in levels]
+    unique = [product(f.r for f in factors[m:]) for m in levels]
+    boost = [round(unique[m] / unique[m + 1]) for m in levels[:-1]] + [1]
+    return count, boost
