@@ -241,7 +241,7 @@ def fields_at(model: type[BaseModel], where: Path) -> list[str]:
         fields = getattr(current, "model_fields", {})
         current = fields[step].annotation if step in fields else current
         current = _inner_model(current)
-    return list(getattr(current, "model_fields", ()))
+    return [field.alias or name for name, field in getattr(current, "model_fields", {}).items()]
 
 
 def _inner_model(annotation: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, model_validator
@@ -216,15 +216,9 @@ class Architecture(Spec):
         return self
 
     def _check_order(self) -> None:
-        for operand in OPERANDS:
-            chain = self.chain(operand)
-            low, top = self.memories[chain[0]], self.memories[chain[-1]]
-            if low.size_bits > top.size_bits:
-                raise RuleError(
-                    f"list memories innermost first: {shown(low.name)} ({low.size_bits} bits) stands before "
-                    f"{shown(top.name)} ({top.size_bits} bits) on the way of {operand}",
-                    ("memories", low.name),
-                )
+        problem = reversed_memories([(memory.name, memory.size_bits, memory.operands) for memory in self.memories])
+        if problem is not None:
+            raise RuleError(problem[1], ("memories", problem[0]))
 
     def _check_ports(self) -> None:
         for operand in OPERANDS:
@@ -300,7 +294,24 @@ class Architecture(Spec):
                 f"the weight cells {shown(self.cells.name)} serve {listed(self.cells.serves)}, so several multipliers "
                 "share one cell"
             )
+        if self.array.kind != "mac" and len(self.chain("W")) == 1:
+            found.append(
+                f"only the cells store W: layers with more weights than {shown(self.cells.name)} hold do not fit"
+            )
         return tuple(found)
+
+
+def reversed_memories(memories: Sequence[tuple[str, int, Sequence[str]]]) -> tuple[str, str] | None:
+    """Return which of the memories (name, bits, operands) stands on the wrong side of a smaller one, and a sentence."""
+    for operand in OPERANDS:
+        chain = [(name, bits) for name, bits, operands in memories if operand in operands]
+        if chain and chain[0][1] > chain[-1][1]:
+            (low, low_bits), (top, top_bits) = chain[0], chain[-1]
+            return low, (
+                f"list memories innermost first: {shown(low)} ({low_bits} bits) stands before {shown(top)} "
+                f"({top_bits} bits), and both store {operand}"
+            )
+    return None
 
 
 def transfers_of(operand: str, top: bool) -> tuple[str, ...]:

@@ -14,10 +14,10 @@ from fastmap.kernels import cost as cost_kernels
 from fastmap.kernels.array import array_use
 from fastmap.kernels.evaluate import evaluate_mapping
 from fastmap.kernels.macro import VARIANT_ZIGZAG, area_mm2, array_energy_pj, clock_ns
-from fastmap.kernels.problem import MAX_LOOPS, empty_scratch, empty_unrolling, unroll
-from fastmap.kernels.traffic import empty_traffic, weight_change_pj
+from fastmap.kernels.problem import MAX_LEVELS, MAX_LOOPS, SCRATCH, UNROLLING, unroll
+from fastmap.kernels.traffic import ACCESSES, CONTENT_BITS, N_STATE, N_TRAFFIC, weight_change_pj
 from fastmap.layer import Layer
-from fastmap.lowering import TECHNOLOGY, lower, lower_macro, lower_spatial
+from fastmap.lowering import TECHNOLOGY, lower, lower_macro, lower_spatial, new_record
 from fastmap.mapping import Mapping
 
 
@@ -157,14 +157,14 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Eval
         raise MappingError(f"mapping of {layer.name}: it has {len(loops)} temporal loops; at most {MAX_LOOPS} can be costed")
     problem = lower(layer, architecture)
     array_dim, loop_dim, factor = lower_spatial(architecture, mapping.spatial.unrolling)
-    unrolling = empty_unrolling(problem)
+    unrolling, scratch = new_record(UNROLLING), new_record(SCRATCH)
     unroll(problem, array_dim, loop_dim, factor, unrolling)
     nest_dim = np.array([LOOP_DIMENSIONS.index(dim) for dim, _ in loops], np.int64)
     nest_size = np.array([size for _, size in loops], np.int64)
-    n_rows = int(problem.first_row[2] + problem.levels[2] + 1)
-    traffic = empty_traffic(n_rows, len(loops) + 1)
-    scratch = empty_scratch(problem)
-    cuts = np.zeros_like(problem.chain)
+    states = np.empty((len(loops) + 1, N_STATE))
+    state_at = np.empty(len(loops) + 1, np.int64)
+    traffic = np.zeros((problem["rows"], len(loops) + 1, N_TRAFFIC))
+    cuts = np.zeros((3, MAX_LEVELS), np.int64)
     greedy = mapping.allocation is None
     if mapping.allocation is not None:
         for o, operand in enumerate(OPERANDS):
@@ -173,7 +173,9 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Eval
             cuts[o, : len(given)] = given if mapping.temporal else [*given[:-1], 1]
     cost = np.empty(cost_kernels.N_COSTS)
     failure = np.zeros(3)
-    if not evaluate_mapping(problem, unrolling, nest_dim, nest_size, cuts, greedy, traffic, scratch, cost, failure):
+    if not evaluate_mapping(
+        problem, unrolling, nest_dim, nest_size, cuts, greedy, state_at, states, traffic, scratch, cost, failure
+    ):
         raise MappingError(_misfit(layer, architecture, failure, greedy))
 
     accesses: dict[str, list[dict[str, Any]]] = {}
@@ -186,8 +188,8 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Eval
             memory = architecture.memories[m]
             count = {}
             for d, direction in enumerate(DIRECTIONS):
-                row = int(problem.first_row[o]) + level + (1 if d >= 2 else 0)
-                count[direction] = float(traffic.accesses[row, scratch.position[row], d])
+                row = int(problem["first_row"][o]) + level + (1 if d >= 2 else 0)
+                count[direction] = float(traffic[row, scratch["position"][row], ACCESSES + d])
             accesses[operand].append({"memory": memory.name, **count})
             memory_breakdown[operand].append(
                 {
@@ -198,32 +200,32 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Eval
                     },
                 }
             )
-            row = int(problem.first_row[o]) + level + 1
-            share = float(traffic.content_bits[0, row, scratch.position[row]]) / memory.size_bits
+            row = int(problem["first_row"][o]) + level + 1
+            share = float(traffic[row, scratch["position"][row], CONTENT_BITS]) / memory.size_bits
             fill[operand].append(share)
             used[m] += share
     memory_pj = sum(
         level[direction] for levels in memory_breakdown.values() for level in levels for direction in DIRECTIONS
     )
-    periods = float(np.prod(nest_size, dtype=float)) / scratch.period[0]
+    periods = float(np.prod(nest_size, dtype=float)) / scratch["period"][0]
     mac_breakdown = _array_breakdown_pj(
         layer, architecture, problem, array_dim, loop_dim, factor, weight_change_pj(problem, unrolling, periods)
     )
     mac_pj = sum(mac_breakdown.values())
 
     units = float(np.prod(list(architecture.array.dimensions.values()), dtype=float))
-    ideal = float(np.ceil(np.ceil(layer.macs / units) * problem.cycles_per_operation))
+    ideal = float(np.ceil(np.ceil(layer.macs / units) * problem["cycles_per_operation"]))
     stall_per_port: dict[str, dict[str, float]] = {}
     p = 0
     for memory in architecture.memories:
         stall_per_port[memory.name] = {}
         for port in memory.ports:
-            stall_per_port[memory.name][port.name] = float(scratch.port_stall[p])
+            stall_per_port[memory.name][port.name] = float(scratch["port_stall"][p])
             p += 1
     found = mapping.model_copy(
         update={
             "allocation": {
-                operand: tuple(int(c) for c in cuts[o, : problem.levels[o]]) if mapping.temporal else (0,) * int(problem.levels[o])
+                operand: tuple(int(c) for c in cuts[o, : problem["levels"][o]]) if mapping.temporal else (0,) * int(problem["levels"][o])
                 for o, operand in enumerate(OPERANDS)
             }
         }
@@ -247,8 +249,8 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Eval
         mapping=found,
         merged={
             operand: tuple(
-                int(scratch.position[problem.first_row[o] + level + 1]) if mapping.temporal else 0
-                for level in range(int(problem.levels[o]))
+                int(scratch["position"][problem["first_row"][o] + level + 1]) if mapping.temporal else 0
+                for level in range(int(problem["levels"][o]))
             )
             for o, operand in enumerate(OPERANDS)
         },

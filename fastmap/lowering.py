@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from fastmap.architecture import Architecture
 from fastmap.dimensions import DIRECTIONS, LOOP_DIMENSIONS, OPERANDS, PARTIALLY_RELEVANT, RELEVANT
+from fastmap.errors import InputError
 from fastmap.kernels import macro as macro_kernels
 from fastmap.kernels import problem as problem_kernels
-from fastmap.kernels.problem import Problem
 from fastmap.layer import Layer
 
 IntArray = npt.NDArray[np.int64]
@@ -20,76 +20,76 @@ TECHNOLOGY = macro_kernels.TECHNOLOGY_28NM
 MACRO_VARIANTS = {"zigzag": macro_kernels.VARIANT_ZIGZAG, "zigzag-imc": macro_kernels.VARIANT_ZIGZAG_IMC}
 
 
-def lower(layer: Layer, architecture: Architecture) -> Problem:
-    """Return the arrays of one layer on one architecture."""
+def lower(layer: Layer, architecture: Architecture) -> Any:
+    """Return the record (``kernels.problem.PROBLEM``) of one layer on one architecture.
+
+    Raises:
+        InputError: the architecture has more memories, ports or dimensions than the kernels have room for.
+    """
+    memories, array = architecture.memories, architecture.array
     chains = [architecture.chain(operand) for operand in OPERANDS]
-    depth = max(len(chain) for chain in chains)
-    memories = architecture.memories
-    chain = np.full((3, depth), -1, np.int64)
-    level_of = np.full((len(memories), 3), -1, np.int64)
-    for o, positions in enumerate(chains):
-        chain[o, : len(positions)] = positions
-        for level, memory in enumerate(positions):
-            level_of[memory, o] = level
-    levels = np.array([len(positions) for positions in chains], np.int64)
-    first_row = np.array([0, levels[0] + 1, levels[0] + levels[1] + 2], np.int64)
-
-    stored = np.full((len(memories), 3), -1, np.int64)
-    for m, memory in enumerate(memories):
-        stored[m, : len(memory.operands)] = [OPERANDS.index(operand) for operand in memory.operands]
-
-    port = np.full((3, depth, 4), -1, np.int64)
-    bandwidth, both_inputs, activity, port_first = [], [], [], [0]
-    for m, memory in enumerate(memories):
-        for each in memory.ports:
-            served = sorted(each.transfers, key=lambda transfer: memory.operands.index(transfer[0]))
-            for operand, direction in served:
-                o, d = OPERANDS.index(operand), DIRECTIONS.index(direction)
-                port[o, level_of[m, o], d] = len(bandwidth)
-                activity.append((o, level_of[m, o], d))
-            bandwidth.append((each.bandwidth_min_bits, each.bandwidth_max_bits))
-            both_inputs.append({"W", "I"} <= {operand for operand, _ in each.transfers})
-            port_first.append(len(activity))
-
-    array = architecture.array
-    weight_change_pj = 0.0
+    for what, count, limit in (
+        ("memories", len(memories), problem_kernels.MAX_MEMORIES),
+        ("memory levels of one operand", max(len(chain) for chain in chains), problem_kernels.MAX_LEVELS),
+        ("memory ports", sum(len(memory.ports) for memory in memories), problem_kernels.MAX_PORTS),
+        ("array dimensions", len(array.dimensions), problem_kernels.MAX_ARRAY_DIMS),
+    ):
+        if count > limit:
+            raise InputError(f"{architecture.name} has {count} {what}; at most {limit} can be modelled")
+    record = new_record(problem_kernels.PROBLEM)
+    record["loop_size"] = [layer.size(dim) for dim in LOOP_DIMENSIONS]
+    order = [LOOP_DIMENSIONS.index(dim) for dim in layer.dimension_order]
+    record["dimension_order"][: len(order)] = order
+    record["dimensions"] = len(order)
+    record["relevance"] = _relevance(layer)
+    record["window"] = [
+        (layer.stride_x, layer.dilation_x, layer.clip_x),
+        (layer.stride_y, layer.dilation_y, layer.clip_y),
+    ]
+    record["bits"] = [layer.weight_bits, layer.input_bits, layer.output_bits, layer.output_final_bits]
+    record["operand_order"] = [OPERANDS.index(operand) for operand in layer.operand_order]
+    record["cycles_per_operation"] = array.cycles_per_operation
+    record["macs"] = layer.macs
     if array.kind != "mac":
-        weight_change_pj = macro_kernels.precharge_energy_pj(
+        record["weight_change_pj"] = macro_kernels.precharge_energy_pj(
             TECHNOLOGY, array.weight_bits, architecture.cell_group_depth
         )
-    return Problem(
-        loop_size=np.array([layer.size(dim) for dim in LOOP_DIMENSIONS], np.int64),
-        dimension_order=np.array([LOOP_DIMENSIONS.index(dim) for dim in layer.dimension_order], np.int64),
-        relevance=_relevance(layer),
-        window=np.array(
-            [
-                (layer.stride_x, layer.dilation_x, layer.clip_x),
-                (layer.stride_y, layer.dilation_y, layer.clip_y),
-            ],
-            np.int64,
-        ),
-        bits=np.array(
-            [layer.weight_bits, layer.input_bits, layer.output_bits, layer.output_final_bits], np.float64
-        ),
-        operand_order=np.array([OPERANDS.index(operand) for operand in layer.operand_order], np.int64),
-        levels=levels,
-        chain=chain,
-        first_row=first_row,
-        memory_size=np.array([memory.size_bits for memory in memories], np.float64),
-        memory_energy=np.array([(memory.read_energy_pj, memory.write_energy_pj) for memory in memories], np.float64),
-        memory_double_buffered=np.array([memory.double_buffered for memory in memories], np.bool_),
-        memory_operands=stored,
-        memory_level=level_of,
-        serves=np.array([[name in memory.serves for name in array.dimensions] for memory in memories], np.bool_),
-        port=port,
-        port_bandwidth=np.array(bandwidth, np.float64),
-        port_both_inputs=np.array(both_inputs, np.bool_),
-        port_first=np.array(port_first, np.int64),
-        activity=np.array(activity, np.int64),
-        cycles_per_operation=float(array.cycles_per_operation),
-        macs=float(layer.macs),
-        weight_change_pj=float(weight_change_pj),
-    )
+
+    for name in ("chain", "memory_level", "memory_operands", "port"):
+        record[name] = -1
+    levels = [len(chain) for chain in chains]
+    record["levels"] = levels
+    record["first_row"] = [0, levels[0] + 1, levels[0] + levels[1] + 2]
+    record["rows"] = sum(levels) + 3
+    record["memories"] = len(memories)
+    for o, chain in enumerate(chains):
+        record["chain"][o, : len(chain)] = chain
+        record["memory_level"][list(chain), o] = range(len(chain))
+    ports, activities = 0, 0
+    for m, memory in enumerate(memories):
+        record["memory_size"][m] = memory.size_bits
+        record["memory_energy"][m] = memory.read_energy_pj, memory.write_energy_pj
+        record["memory_double_buffered"][m] = memory.double_buffered
+        record["memory_operands"][m, : len(memory.operands)] = [OPERANDS.index(each) for each in memory.operands]
+        record["serves"][m, : len(array.dimensions)] = [name in memory.serves for name in array.dimensions]
+        for port in memory.ports:
+            record["port_bandwidth"][ports] = port.bandwidth_min_bits, port.bandwidth_max_bits
+            record["port_both_inputs"][ports] = {"W", "I"} <= {operand for operand, _ in port.transfers}
+            for operand, direction in sorted(port.transfers, key=lambda each: memory.operands.index(each[0])):
+                o, d = OPERANDS.index(operand), DIRECTIONS.index(direction)
+                level = int(record["memory_level"][m, o])
+                record["port"][o, level, d] = ports
+                record["activity"][activities] = o, level, d
+                activities += 1
+            ports += 1
+            record["port_first"][ports] = activities
+    record["ports"] = ports
+    return record
+
+
+def new_record(dtype: np.dtype[np.void]) -> Any:
+    """Return a zeroed record that keeps its memory alive; kernels hold no reference to it."""
+    return np.zeros(1, dtype)[0]
 
 
 def _relevance(layer: Layer) -> IntArray:

@@ -12,15 +12,17 @@ import numpy as np
 
 from ._jit import kernel
 from .problem import FRACTIONAL, N_DIMS, O, tensor_size
-from .traffic import element_bits
+from .traffic import CONTENT, CYCLES, REDUCES_ABOVE, element_bits
 
 @kernel
-def walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, start, traffic):
+def walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, start, scratch, traffic):
     """Elements that ``level`` holds when it keeps the loops up to p, for p = start..n, on tables whose states are positions.
 
     Multiplied from the bottom: each level's unrolling, then its loops.
     """
-    size = np.ones(N_DIMS)
+    size = scratch.size
+    for d in range(N_DIMS):
+        size[d] = 1.0
     first = problem.first_row[o]
     below = 0
     for m in range(level):
@@ -31,10 +33,10 @@ def walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, sta
         below = cuts[o, m]
     for d in range(N_DIMS):
         size[d] *= unrolling.entry[FRACTIONAL, first + level, d]
-    traffic.content[first + level + 1, start] = tensor_size(problem, o, size)
+    traffic[first + level + 1, start, CONTENT] = tensor_size(problem, o, size)
     for p in range(start, n):
         size[loop_dim[p]] *= loop_size[p]
-        traffic.content[first + level + 1, p + 1] = tensor_size(problem, o, size)
+        traffic[first + level + 1, p + 1, CONTENT] = tensor_size(problem, o, size)
 
 
 @kernel
@@ -45,10 +47,10 @@ def held_bits(problem, unrolling, states, traffic, o, level, start, state, compl
     whatever it exchanges (ZigZag, memory_allocator).
     """
     row = problem.first_row[o] + level + 1
-    partial = o == O and (states.reduces_above[start] or unrolling.lists_reduction[row - 1])
-    bits = traffic.content[row, state] * element_bits(problem, o, partial)
+    partial = o == O and (states[start, REDUCES_ABOVE] != 0.0 or unrolling.lists_reduction[row - 1] != 0)
+    bits = traffic[row, state, CONTENT] * element_bits(problem, o, partial)
     if double_buffered and state != complete:
-        whole = traffic.content[row, complete] * element_bits(problem, o, partial)
+        whole = traffic[row, complete, CONTENT] * element_bits(problem, o, partial)
         if bits < whole:
             bits *= 2.0
     return bits
@@ -72,7 +74,7 @@ def allocate_greedy(problem, unrolling, states, traffic, state_at, loop_dim, loo
     bits, cost = scratch.candidate_bits, scratch.candidate_cost
     low, high, choice = scratch.low, scratch.high, scratch.choice  # candidate cuts low..high of each operand of the memory
     complete = state_at[n]
-    for memory in range(problem.memory_size.size):
+    for memory in range(problem.memories):
         capacity = problem.memory_size[memory]
         held = 0
         for i in range(3):
@@ -83,7 +85,7 @@ def allocate_greedy(problem, unrolling, states, traffic, state_at, loop_dim, loo
             start = cuts[o, level - 1] if level > 0 else 0
             top = level == problem.levels[o] - 1
             if walk:
-                walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, start, traffic)
+                walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, start, scratch, traffic)
             high[i] = start - 1
             for p in range(start, n + 1):
                 needed = held_bits(
@@ -93,7 +95,7 @@ def allocate_greedy(problem, unrolling, states, traffic, state_at, loop_dim, loo
                 if needed > capacity:
                     break
                 bits[i, p] = needed
-                cost[i, p] = 0.0 if top else needed * (states.total_cycles / states.cycles[state_at[p]])
+                cost[i, p] = 0.0 if top else needed * (states[complete, CYCLES] / states[state_at[p], CYCLES])
                 high[i] = p
             if high[i] < start or (top and high[i] < n):
                 failure[0], failure[1], failure[2] = memory, needed, capacity
@@ -142,9 +144,9 @@ def _choose(held, bits, cost, low, high, capacity, choice):
 
 
 @kernel
-def check_allocation(problem, unrolling, states, traffic, loop_dim, loop_size, n, cuts, failure):
+def check_allocation(problem, unrolling, states, traffic, loop_dim, loop_size, n, scratch, cuts, failure):
     """Do the given cuts fit every memory? States are positions; ``failure`` as in ``allocate_greedy``."""
-    for memory in range(problem.memory_size.size):
+    for memory in range(problem.memories):
         needed = 0.0
         for i in range(3):
             o = problem.memory_operands[memory, i]
@@ -152,7 +154,7 @@ def check_allocation(problem, unrolling, states, traffic, loop_dim, loop_size, n
                 break
             level = problem.memory_level[memory, o]
             start = cuts[o, level - 1] if level > 0 else 0
-            walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, start, traffic)
+            walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, start, scratch, traffic)
             needed += held_bits(
                 problem, unrolling, states, traffic, o, level, start, cuts[o, level], n,
                 problem.memory_double_buffered[memory],

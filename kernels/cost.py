@@ -5,9 +5,10 @@ from __future__ import annotations
 from ._jit import kernel
 from .latency import fill_loading, fill_windows, offload_cycles, onload_cycles, port_stall
 from .problem import IRRELEVANT, O
+from .traffic import CYCLES, ENERGY_PJ
 
 # Columns of the result of ``mapping_cost``.
-ENERGY_PJ, COMPUTE_CYCLES, STALL_CYCLES, ONLOAD_CYCLES, OFFLOAD_CYCLES, LATENCY_CYCLES = range(6)
+TOTAL_PJ, COMPUTE_CYCLES, STALL_CYCLES, ONLOAD_CYCLES, OFFLOAD_CYCLES, LATENCY_CYCLES = range(6)
 N_COSTS = 6
 
 
@@ -43,15 +44,15 @@ def mapping_cost(problem, states, traffic, state_at, n, loop_dim, loop_size, cut
     for o in range(3):
         first = problem.first_row[o]
         for k in range(problem.levels[o]):
-            energy_pj += traffic.energy_pj[first + k, state_at[scratch.position[first + k]]]
+            energy_pj += traffic[first + k, state_at[scratch.position[first + k]], ENERGY_PJ]
     fill_windows(problem, states, traffic, state_at, n, loop_dim, loop_size, scratch)
     stall = 0.0
-    for port in range(problem.port_bandwidth.shape[0]):
-        scratch.port_stall[port] = port_stall(problem, states, traffic, state_at, port, scratch)
+    for port in range(problem.ports):
+        scratch.port_stall[port] = port_stall(problem, states, traffic, state_at, n, port, scratch)
         stall = max(stall, scratch.port_stall[port])
-    fill_loading(problem, states, traffic, state_at, stall, scratch)
-    cost[ENERGY_PJ] = energy_pj
-    cost[COMPUTE_CYCLES] = states.total_cycles * problem.cycles_per_operation
+    fill_loading(problem, states, traffic, state_at, n, stall, scratch)
+    cost[TOTAL_PJ] = energy_pj
+    cost[COMPUTE_CYCLES] = states[state_at[n], CYCLES] * problem.cycles_per_operation
     cost[STALL_CYCLES] = stall
     cost[ONLOAD_CYCLES] = onload_cycles(problem, scratch)
     cost[OFFLOAD_CYCLES] = offload_cycles(problem, scratch)

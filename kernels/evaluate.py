@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ._jit import kernel
 from .allocate import allocate_greedy, check_allocation
 from .cost import mapping_cost, place_boundaries
 from .problem import IRRELEVANT, N_DIMS, O
-from .traffic import States, fill_boundary
+from .traffic import CYCLES, N_STATE, REDUCES_ABOVE, SIZE, fill_boundary
 
 @kernel
-def prefix_states(problem, unrolling, loop_dim, loop_size):
-    """One state per prefix of a given order; ``unrolling.remaining`` becomes the order's own iterations."""
+def prefix_states(problem, unrolling, loop_dim, loop_size, states):
+    """One state per prefix of a given order (float64[n + 1, N_STATE], filled); ``unrolling.remaining`` becomes the order's own
+    iterations, which may do without ZigZag's superfluous one.
+    """
     n = loop_dim.size
-    cycles = np.ones(n + 1)
-    size = np.ones((n + 1, N_DIMS))
-    unrolling.remaining[:] = 1  # the iterations of this order, which may do without ZigZag's superfluous one
+    for d in range(N_DIMS):
+        unrolling.remaining[d] = 1
+    for column in range(N_STATE):
+        states[0, column] = 1.0
     for p in range(n):
         unrolling.remaining[loop_dim[p]] *= loop_size[p]
-        cycles[p + 1] = cycles[p] * loop_size[p]
-        size[p + 1] = size[p]
-        size[p + 1, loop_dim[p]] *= loop_size[p]
-    reduces_above = np.zeros(n + 1, np.bool_)
+        for column in range(N_STATE):
+            states[p + 1, column] = states[p, column]
+        states[p + 1, CYCLES] *= loop_size[p]
+        states[p + 1, SIZE + loop_dim[p]] *= loop_size[p]
     for p in range(n + 1):
+        reduces = False
         for d in range(N_DIMS):
-            if problem.relevance[O, d] == IRRELEVANT and size[p, d] < unrolling.remaining[d]:
-                reduces_above[p] = True
-    return States(cycles, size, reduces_above, cycles[n])
+            reduces |= problem.relevance[O, d] == IRRELEVANT and states[p, SIZE + d] < unrolling.remaining[d]
+        states[p, REDUCES_ABOVE] = 1.0 if reduces else 0.0
 
 
 @kernel
@@ -36,7 +37,9 @@ def walk_tile(problem, unrolling, loop_dim, loop_size, scratch, o, k, tile):
 
     A truncated fractional extent may depend on this order (by one unit of the last place), and ZigZag's is this one.
     """
-    tile[:] = 1.0
+    for version in range(2):
+        for d in range(N_DIMS):
+            tile[version, d] = 1.0
     start = 0
     for j in range(k):
         row = problem.first_row[o] + j
@@ -50,35 +53,38 @@ def walk_tile(problem, unrolling, loop_dim, loop_size, scratch, o, k, tile):
 
 
 @kernel
-def evaluate_mapping(problem, unrolling, loop_dim, loop_size, cuts, greedy, traffic, scratch, cost, failure):
+def evaluate_mapping(
+    problem, unrolling, loop_dim, loop_size, cuts, greedy, state_at, states, traffic, scratch, cost, failure
+):
     """Allocate (or check the given cuts), fill the traffic of this mapping's boundaries, and cost it.
 
     Args:
         unrolling: its ``remaining`` becomes the order's own iterations.
         cuts: int64[3, L]; filled when ``greedy``.
-        traffic: tables of at least n + 1 states, filled at the boundaries' positions.
+        state_at: int64[n + 1], filled with 0..n: states are positions.
+        states, traffic: tables of at least n + 1 states; ``traffic`` is filled at the boundaries' positions.
         failure: float64[3]: memory, bits needed, bits available, when the mapping does not fit.
 
     Returns:
         Whether the mapping fits.
     """
     n = loop_dim.size
-    states = prefix_states(problem, unrolling, loop_dim, loop_size)
-    state_at = np.arange(n + 1)
+    prefix_states(problem, unrolling, loop_dim, loop_size, states)
+    for p in range(n + 1):
+        state_at[p] = p
     if greedy:
         fits = allocate_greedy(
             problem, unrolling, states, traffic, state_at, loop_dim, loop_size, n, True, scratch, cuts, failure
         )
     else:
-        fits = check_allocation(problem, unrolling, states, traffic, loop_dim, loop_size, n, cuts, failure)
+        fits = check_allocation(problem, unrolling, states, traffic, loop_dim, loop_size, n, scratch, cuts, failure)
     if not fits:
         return False
     place_boundaries(problem, loop_dim, n, cuts, scratch)
-    tile = np.ones((2, N_DIMS))
     for o in range(3):
         for k in range(problem.levels[o] + 1):
             p = scratch.position[problem.first_row[o] + k]
-            walk_tile(problem, unrolling, loop_dim, loop_size, scratch, o, k, tile)
-            fill_boundary(problem, unrolling, states, o, k, p, tile, states.cycles[p], traffic)
+            walk_tile(problem, unrolling, loop_dim, loop_size, scratch, o, k, scratch.tile)
+            fill_boundary(problem, unrolling, states, states[n, CYCLES], o, k, p, scratch.tile, traffic)
     mapping_cost(problem, states, traffic, state_at, n, loop_dim, loop_size, cuts, scratch, cost)
     return True

@@ -17,9 +17,11 @@ from .problem import (
     RELEVANT,
     WRITE_FROM_ABOVE,
     WRITE_FROM_BELOW,
+    I,
     O,
+    W,
 )
-from .traffic import side
+from .traffic import ACTIVE, AVERAGE_BANDWIDTH, CONTENT_BITS, CYCLES, TRANSFER_CYCLES, side
 
 PERIOD, WINDOW, COUNT, NEEDED, FLOOR = range(5)  # rows of Scratch.activity
 
@@ -43,17 +45,18 @@ def fill_windows(problem, states, traffic, state_at, n, loop_dim, loop_size, scr
     taken off, since their data is replaced piece by piece) still fits beside what the memory holds.
     """
     used = scratch.memory_used
-    used[:] = 0.0
+    for m in range(problem.memories):
+        used[m] = 0.0
     for i in range(3):
         o = problem.operand_order[i]
         first = problem.first_row[o]
-        scratch.period[first] = scratch.window[first] = states.cycles[state_at[scratch.position[first]]]
-        scratch.buffered[first] = False
+        scratch.period[first] = scratch.window[first] = states[state_at[scratch.position[first]], CYCLES]
+        scratch.buffered[first] = 0
         start = 0
         for k in range(1, problem.levels[o] + 1):
             row = first + k
             end = scratch.position[row]
-            scratch.period[row] = states.cycles[state_at[end]]
+            scratch.period[row] = states[state_at[end], CYCLES]
             stationary = outer_run(problem, o, loop_dim, loop_size, start, end, IRRELEVANT)
             scratch.window[row] = np.trunc(scratch.period[row] / stationary)
             memory = problem.chain[o, k - 1]
@@ -65,11 +68,11 @@ def fill_windows(problem, states, traffic, state_at, n, loop_dim, loop_size, scr
         for k in range(1, problem.levels[o] + 1):
             memory = problem.chain[o, k - 1]
             if used[memory] <= 0.5:
-                scratch.buffered[first + k] = True
+                scratch.buffered[first + k] = 1
                 continue
             own = effective_use(problem, traffic, state_at, loop_dim, loop_size, scratch, o, k)
             fits = own <= 1.0 - used[memory]
-            scratch.buffered[first + k] = fits
+            scratch.buffered[first + k] = 1 if fits else 0
             if fits:
                 used[memory] += own
 
@@ -81,7 +84,7 @@ def effective_use(problem, traffic, state_at, loop_dim, loop_size, scratch, o, k
     end = scratch.position[row]
     start = scratch.position[row - 1] if k > 1 else 0
     replaced = outer_run(problem, o, loop_dim, loop_size, start, end, RELEVANT)
-    bits = np.floor(traffic.content_bits[FRACTIONAL, row, state_at[end]] / replaced)
+    bits = np.floor(traffic[row, state_at[end], CONTENT_BITS + FRACTIONAL] / replaced)
     return bits / problem.memory_size[problem.chain[o, k - 1]]
 
 
@@ -106,7 +109,7 @@ def _covered(scratch, upto, time):
 
 
 @kernel
-def port_stall(problem, states, traffic, state_at, port, scratch):
+def port_stall(problem, states, traffic, state_at, n, port, scratch):
     """Stall (positive) or slack (negative) cycles of one port.
 
     Each activity has a period P, a window A at the start of each period and needs R cycles in it; alone it stalls
@@ -115,7 +118,7 @@ def port_stall(problem, states, traffic, state_at, port, scratch):
     s = problem.cycles_per_operation
     first, last = problem.port_first[port], problem.port_first[port + 1]
     period, window, count = scratch.activity[PERIOD], scratch.activity[WINDOW], scratch.activity[COUNT]
-    n = 0
+    used = 0
     stalls = 0.0
     slack = 0.0
     windows = 0.0
@@ -127,32 +130,33 @@ def port_stall(problem, states, traffic, state_at, port, scratch):
         if row - problem.first_row[o] == problem.levels[o]:
             continue
         state = state_at[scratch.position[row]]
-        if not traffic.active[row, state, direction]:
+        if traffic[row, state, ACTIVE + direction] == 0.0:
             continue
-        period[n] = np.ceil(scratch.period[row] * s)
-        window[n] = np.ceil((scratch.period[row] if scratch.buffered[row] else scratch.window[row]) * s)
-        count[n] = np.trunc(states.total_cycles / scratch.period[row])
-        single = (traffic.transfer_cycles[row, state, direction] - window[n]) * (count[n] - 1.0)
-        windows += window[n] * (count[n] - 1.0)
+        period[used] = np.ceil(scratch.period[row] * s)
+        window[used] = np.ceil((scratch.period[row] if scratch.buffered[row] != 0 else scratch.window[row]) * s)
+        count[used] = np.trunc(states[state_at[n], CYCLES] / scratch.period[row])
+        single = (traffic[row, state, TRANSFER_CYCLES + direction] - window[used]) * (count[used] - 1.0)
+        windows += window[used] * (count[used] - 1.0)
         if single > 0.0:
             stalls += single
         else:
             slack += single
-        if union < 0.0 and period[n] == window[n]:
-            union = period[n] * count[n]
-        n += 1
-    if n == 0:
+        if union < 0.0 and period[used] == window[used]:
+            union = period[used] * count[used]
+        used += 1
+    if used == 0:
         return 0.0
-    if n == 1:
+    if used == 1:
         return single
     if union < 0.0:
-        union = _union(period, window, count, n, scratch)
+        union = _union(used, scratch)
     return stalls + max(0.0, slack + windows - union)
 
 
 @kernel
-def _union(period, window, count, n, scratch):
-    """Time inside any window, over the longest period times its count."""
+def _union(n, scratch):
+    """Time inside any window of n activities, over the longest period times its count."""
+    period, window, count = scratch.activity[PERIOD], scratch.activity[WINDOW], scratch.activity[COUNT]
     order = scratch.order
     longest = 0
     for i in range(n):  # insertion sort by period
@@ -172,17 +176,20 @@ def _union(period, window, count, n, scratch):
 
 
 @kernel
-def fill_loading(problem, states, traffic, state_at, stall, scratch):
+def fill_loading(problem, states, traffic, state_at, n, stall, scratch):
     """Cycles of the first loading and last off-loading transfers, per (operand, level, direction).
 
     Transfers that happen only once may be spread over the bandwidth that the recurring ones leave, down to one tile of the
     lowest level.
     """
     s = problem.cycles_per_operation
-    busy = np.ceil(states.total_cycles * s) + stall
-    scratch.loading[:] = 0.0
+    busy = np.ceil(states[state_at[n], CYCLES] * s) + stall
+    for o in range(3):
+        for level in range(problem.levels[o]):
+            for direction in range(4):
+                scratch.loading[o, level, direction] = 0.0
     cycles, floor = scratch.activity[NEEDED], scratch.activity[FLOOR]
-    for port in range(problem.port_bandwidth.shape[0]):
+    for port in range(problem.ports):
         bandwidth = problem.port_bandwidth[port, 1]
         required = 0.0
         once = 0
@@ -194,12 +201,12 @@ def fill_loading(problem, states, traffic, state_at, stall, scratch):
             if row - problem.first_row[o] == problem.levels[o]:
                 continue
             state = state_at[scratch.position[row]]
-            if not traffic.active[row, state, direction]:
+            if traffic[row, state, ACTIVE + direction] == 0.0:
                 continue
-            needed = traffic.transfer_cycles[row, state, direction]
-            if np.trunc(states.total_cycles / scratch.period[row]) != 1.0:
+            needed = traffic[row, state, TRANSFER_CYCLES + direction]
+            if np.trunc(states[state_at[n], CYCLES] / scratch.period[row]) != 1.0:
                 scratch.loading[o, level, direction] = needed
-                required += np.ceil(traffic.average_bandwidth[row, state, direction] / s)
+                required += np.ceil(traffic[row, state, AVERAGE_BANDWIDTH + direction] / s)
                 continue
             lowest = problem.first_row[o] + 1
             p = once  # stable insertion, longest first
@@ -209,7 +216,7 @@ def fill_loading(problem, states, traffic, state_at, stall, scratch):
                 scratch.order[p] = scratch.order[p - 1]
                 p -= 1
             cycles[p] = needed
-            floor[p] = np.ceil(traffic.content_bits[INTEGER, lowest, state_at[scratch.position[lowest]]] / bandwidth)
+            floor[p] = np.ceil(traffic[lowest, state_at[scratch.position[lowest]], CONTENT_BITS + INTEGER] / bandwidth)
             scratch.order[p] = a
             once += 1
         surplus = max(0.0, (bandwidth - required) / bandwidth * busy)
@@ -227,22 +234,28 @@ def onload_cycles(problem, scratch):
     Per operand: ``both`` adds up where both ports are shared, ``one`` keeps only the highest boundary with one shared port
     (ZigZag assigns there instead of adding), ``own`` adds up the rest.
     """
-    both, one, own = np.zeros(2), np.zeros(2), np.zeros(2)
-    for i in range(2):
-        for level in range(problem.levels[i] - 1):
-            cycles = max(scratch.loading[i, level, WRITE_FROM_ABOVE], scratch.loading[i, level + 1, READ_DOWN])
-            lower, upper = problem.port[i, level, WRITE_FROM_ABOVE], problem.port[i, level + 1, READ_DOWN]
-            shared = int(problem.port_both_inputs[lower]) + int(problem.port_both_inputs[upper])
-            if shared == 2:
-                both[i] += cycles
-            elif shared == 1:
-                one[i] = cycles
-            else:
-                own[i] += cycles
+    both_w, one_w, own_w = _onload_parts(problem, scratch, W)
+    both_i, one_i, own_i = _onload_parts(problem, scratch, I)
     return min(
-        both[0] + max(both[1] + one[1] + own[1], one[0] + own[0]),
-        both[1] + max(both[0] + one[0] + own[0], one[1] + own[1]),
+        both_w + max(both_i + one_i + own_i, one_w + own_w),
+        both_i + max(both_w + one_w + own_w, one_i + own_i),
     )
+
+
+@kernel
+def _onload_parts(problem, scratch, o):
+    both, one, own = 0.0, 0.0, 0.0
+    for level in range(problem.levels[o] - 1):
+        cycles = max(scratch.loading[o, level, WRITE_FROM_ABOVE], scratch.loading[o, level + 1, READ_DOWN])
+        lower, upper = problem.port[o, level, WRITE_FROM_ABOVE], problem.port[o, level + 1, READ_DOWN]
+        shared = problem.port_both_inputs[lower] + problem.port_both_inputs[upper]
+        if shared == 2:
+            both += cycles
+        elif shared == 1:
+            one = cycles
+        else:
+            own += cycles
+    return both, one, own
 
 
 @kernel

@@ -10,11 +10,12 @@ Index conventions, everywhere in this package:
   across which nothing moves;
 * *version* 0 is the fractional unrolling (allocation, accesses, energy, utilisation), version 1 the integer one (cycles),
   as in ZigZag, which computes each half of the model with another one.
+
+The descriptions are structured scalars (records) of fixed shape: one pointer to pass, no reference counts, quick to compile.
+Numba keeps no reference to the array behind a record, so whoever calls a kernel creates them and holds them meanwhile.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 
@@ -27,63 +28,95 @@ READ_DOWN, WRITE_FROM_BELOW, READ_UP, WRITE_FROM_ABOVE = range(4)
 NEUTRAL, RELEVANT, IRRELEVANT, PARTIAL_X, PARTIAL_Y = range(5)
 FRACTIONAL, INTEGER = range(2)
 MAX_LOOPS = 64  # temporal loops of one order
+MAX_LEVELS = 8  # memory levels of one operand
+MAX_MEMORIES = 16
+MAX_PORTS = 48
+MAX_ACTIVITIES = 3 * MAX_LEVELS * 4
+MAX_ARRAY_DIMS = 8
+MAX_SPATIAL = 64  # spatial loops of one mapping
 
 
-class Problem(NamedTuple):
-    """One layer on one architecture. Sizes in bits, bandwidths in bits per cycle, energies in pJ."""
+_D = N_DIMS
+_L = MAX_LEVELS
+_R = 3 * (MAX_LEVELS + 1)
+_M = MAX_MEMORIES
+_P = MAX_PORTS
+_A = MAX_ACTIVITIES
 
-    loop_size: np.ndarray  # int64[8]
-    dimension_order: np.ndarray  # int64[n]: the layer's own order of its dimensions
-    relevance: np.ndarray  # int64[3, 8]: NEUTRAL..PARTIAL_Y of each dimension for each operand
-    window: np.ndarray  # int64[2, 3]: stride, dilation, largest extent of the input in x and in y
-    bits: np.ndarray  # float64[4]: one element of W, I, O as partial sum, O final
-    operand_order: np.ndarray  # int64[3]: the layer's operand order, output first
-    levels: np.ndarray  # int64[3]: memory levels of each operand
-    chain: np.ndarray  # int64[3, L]: memory of (operand, level), -1 beyond
-    first_row: np.ndarray  # int64[3]
-    memory_size: np.ndarray  # float64[M]
-    memory_energy: np.ndarray  # float64[M, 2]: per read and per write of the full bandwidth
-    memory_double_buffered: np.ndarray  # bool[M]
-    memory_operands: np.ndarray  # int64[M, 3]: operands stored, in the memory's order, -1 beyond
-    memory_level: np.ndarray  # int64[M, 3]: level of the memory in each operand's chain, -1: not stored
-    serves: np.ndarray  # bool[M, A]: array dimensions over which the memory is shared
-    port: np.ndarray  # int64[3, L, 4]: port of (operand, level, direction), -1: none
-    port_bandwidth: np.ndarray  # float64[P, 2]: minimum, maximum
-    port_both_inputs: np.ndarray  # bool[P]: serves W and I
-    port_first: np.ndarray  # int64[P + 1]: first activity of each port
-    activity: np.ndarray  # int64[n, 3]: (operand, level, direction), grouped by port
-    cycles_per_operation: float
-    macs: float
-    weight_change_pj: float  # precharging one weight of a cell group; 0 where each multiplier has its own cell
+#: One layer on one architecture. Sizes in bits, bandwidths in bits per cycle, energies in pJ.
+PROBLEM = np.dtype(
+    [
+        ("loop_size", np.int64, _D),
+        ("dimension_order", np.int64, _D),  # the layer's own order of its dimensions
+        ("dimensions", np.int64),  # how many it has
+        ("relevance", np.int64, (3, _D)),  # NEUTRAL..PARTIAL_Y of each dimension for each operand
+        ("window", np.int64, (2, 3)),  # stride, dilation, largest extent of the input in x and in y
+        ("bits", np.float64, 4),  # one element of W, I, O as partial sum, O final
+        ("operand_order", np.int64, 3),  # the layer's operand order, output first
+        ("levels", np.int64, 3),  # memory levels of each operand
+        ("chain", np.int64, (3, _L)),  # memory of (operand, level), -1 beyond
+        ("first_row", np.int64, 3),
+        ("rows", np.int64),
+        ("memories", np.int64),
+        ("memory_size", np.float64, _M),
+        ("memory_energy", np.float64, (_M, 2)),  # per read and per write of the full bandwidth
+        ("memory_double_buffered", np.uint8, _M),
+        ("memory_operands", np.int64, (_M, 3)),  # operands stored, in the memory's order, -1 beyond
+        ("memory_level", np.int64, (_M, 3)),  # level of the memory in each operand's chain, -1: not stored
+        ("serves", np.uint8, (_M, MAX_ARRAY_DIMS)),  # array dimensions over which the memory is shared
+        ("port", np.int64, (3, _L, 4)),  # port of (operand, level, direction), -1: none
+        ("ports", np.int64),
+        ("port_bandwidth", np.float64, (_P, 2)),  # minimum, maximum
+        ("port_both_inputs", np.uint8, _P),  # serves W and I
+        ("port_first", np.int64, _P + 1),  # first activity of each port
+        ("activity", np.int64, (_A, 3)),  # (operand, level, direction), grouped by port
+        ("cycles_per_operation", np.float64),
+        ("macs", np.float64),
+        ("weight_change_pj", np.float64),  # precharging one weight of a cell group; 0 where each multiplier has its own cell
+    ],
+    align=True,
+)
 
+#: A spatial mapping seen from the memories; the first index is the version.
+UNROLLING = np.dtype(
+    [
+        ("entry", np.float64, (2, _R, _D)),  # unrolling of each dimension just below level k (row k)
+        ("below", np.float64, (2, _R, _D)),  # product of the entries 0..k-1
+        ("reduction_above", np.float64, (2, _R)),  # output-irrelevant unrolling in the entries k+1.. of O
+        ("multicast", np.float64, (2, _R)),  # distinct elements below level k for each of its instances
+        ("instances", np.float64, (2, _R)),  # instances of memory level k
+        ("lists_reduction", np.uint8, _R),  # the entries k+1.. of O name an output-irrelevant loop, of whatever factor
+        ("fractional", np.bool_),  # some factor is not whole
+        ("remaining", np.int64, _D),  # temporal iterations left of each dimension
+        ("balanced", np.float64, (2, MAX_SPATIAL)),  # factor of each spatial loop, spread evenly
+        ("seen", np.int64, (MAX_SPATIAL, 2)),  # (entry, dimension) of an operand's spatial loops, from the bottom
+    ],
+    align=True,
+)
 
-class Unrolling(NamedTuple):
-    """A spatial mapping seen from the memories. Version 0 fractional, 1 integer."""
-
-    entry: np.ndarray  # float64[2, R, 8]: unrolling of each dimension just below level k (row k)
-    below: np.ndarray  # float64[2, R, 8]: product of the entries 0..k-1
-    reduction_above: np.ndarray  # float64[2, R]: output-irrelevant unrolling in the entries k+1.. of O
-    multicast: np.ndarray  # float64[2, R]: distinct elements that one element period moves below level k, per instance
-    instances: np.ndarray  # float64[2, R]: instances of memory level k
-    lists_reduction: np.ndarray  # bool[R]: the entries k+1.. of O name an output-irrelevant loop, of whatever factor
-    fractional: np.ndarray  # bool[1]: some factor is not whole
-    remaining: np.ndarray  # int64[8]: temporal iterations left of each dimension
-
-
-@kernel
-def empty_unrolling(problem):
-    """Arrays for an Unrolling of this problem, to be filled by ``unroll``."""
-    rows = problem.first_row[2] + problem.levels[2] + 1
-    return Unrolling(
-        np.ones((2, rows, N_DIMS)),
-        np.ones((2, rows, N_DIMS)),
-        np.ones((2, rows)),
-        np.ones((2, rows)),
-        np.ones((2, rows)),
-        np.zeros(rows, np.bool_),
-        np.zeros(1, np.bool_),
-        np.ones(N_DIMS, np.int64),
-    )
+#: Working memory of the evaluation of one mapping; afterwards it holds the breakdown of its latency.
+SCRATCH = np.dtype(
+    [
+        ("candidate_bits", np.float64, (3, MAX_LOOPS + 1)),
+        ("candidate_cost", np.float64, (3, MAX_LOOPS + 1)),
+        ("low", np.int64, 3),
+        ("high", np.int64, 3),
+        ("choice", np.int64, 3),
+        ("position", np.int64, _R),  # loops below each boundary, stationary loops merged down
+        ("period", np.float64, _R),  # array operations between two transfers
+        ("window", np.float64, _R),  # operations within which a transfer must end when nothing is buffered
+        ("buffered", np.uint8, _R),  # the memory below the boundary has room for two tiles
+        ("memory_used", np.float64, _M),
+        ("port_stall", np.float64, _P),
+        ("loading", np.float64, (3, _L, 4)),  # cycles of the first (inputs) or last (output) transfer
+        ("activity", np.float64, (5, _A)),  # of the activities of one port
+        ("order", np.int64, _A),
+        ("covered", np.float64, (2, _A)),
+        ("size", np.float64, _D),
+        ("tile", np.float64, (2, _D)),
+    ],
+    align=True,
+)
 
 
 @kernel
@@ -155,36 +188,41 @@ def tensor_size(problem, operand, size):
 def unroll(problem, array_dim, loop_dim, factor, out):
     """Fill ``out`` (an Unrolling) from the user's spatial loops (int64[n] each, array dimension by array dimension)."""
     n = factor.size
-    balanced = np.empty((2, n))
+    balanced = out.balanced
     balance(problem, array_dim, loop_dim, factor, balanced)
-    out.entry[:] = 1.0
-    out.lists_reduction[:] = False
-    out.fractional[0] = False
+    fractional = False
     for j in range(n):
-        out.fractional[0] |= balanced[FRACTIONAL, j] != balanced[INTEGER, j]
-    seen = np.empty((3, 2 * N_DIMS * 8, 2), np.int64)  # (entry, dimension) in order of appearance, for each operand
-    n_seen = np.zeros(3, np.int64)
-    for o in range(3):
+        fractional |= balanced[FRACTIONAL, j] != balanced[INTEGER, j]
+    out.fractional = fractional
+    for row in range(problem.rows):
+        out.lists_reduction[row] = 0
+        for version in range(2):
+            for d in range(N_DIMS):
+                out.entry[version, row, d] = 1.0
+    for i in range(3):
+        o = problem.operand_order[(2 * i) % 3]  # output, second input, first input: the loops of the last are needed below
+        n_seen = 0
         levels = problem.levels[o]
         row = problem.first_row[o]
         for level in range(levels + 1):
             for j in range(n):
                 served = levels
                 for m in range(levels):
-                    if problem.serves[problem.chain[o, m], array_dim[j]]:
+                    if problem.serves[problem.chain[o, m], array_dim[j]] != 0:
                         served = m
                         break
                 if served == level:
                     d = loop_dim[j]
                     known = False
-                    for i in range(n_seen[o]):
-                        known |= seen[o, i, 0] == level and seen[o, i, 1] == d
+                    for loop in range(n_seen):
+                        known |= out.seen[loop, 0] == level and out.seen[loop, 1] == d
                     if not known:
-                        seen[o, n_seen[o], 0] = level
-                        seen[o, n_seen[o], 1] = d
-                        n_seen[o] += 1
+                        out.seen[n_seen, 0] = level
+                        out.seen[n_seen, 1] = d
+                        n_seen += 1
                     if problem.relevance[o, d] == IRRELEVANT:
-                        out.lists_reduction[row : row + level] = True
+                        for below in range(row, row + level):
+                            out.lists_reduction[below] = 1
                     for version in range(2):
                         out.entry[version, row + level, d] *= balanced[version, j]
     for version in range(2):
@@ -193,12 +231,12 @@ def unroll(problem, array_dim, loop_dim, factor, out):
 
     # Temporal iterations: what each spatial loop of the first input operand leaves, rounded up. The fractional factor can
     # make that one too many (34 / (34 / 7) > 7): ZigZag's hazard, reproduced.
-    first = problem.operand_order[1]
-    out.remaining[:] = problem.loop_size
-    for i in range(n_seen[first]):
-        d = seen[first, i, 1]
+    for d in range(N_DIMS):
+        out.remaining[d] = problem.loop_size[d]
+    for loop in range(n_seen):
+        d = out.seen[loop, 1]
         if out.remaining[d] > 1:
-            spatial = out.entry[FRACTIONAL, problem.first_row[first] + seen[first, i, 0], d]
+            spatial = out.entry[FRACTIONAL, row + out.seen[loop, 0], d]
             out.remaining[d] = np.int64(np.ceil(out.remaining[d] / spatial))
 
 
@@ -207,27 +245,18 @@ def _count_units(problem, version, o, out):
     """Cumulative unrolling, reduction above, multicast and instances of one operand (ZigZag, spatial_mapping_internal)."""
     levels = problem.levels[o]
     first = problem.first_row[o]
-    distinct = np.empty(levels + 1)  # relevant part of each entry
-    out.below[version, first] = 1.0
-    before = tensor_size(problem, o, out.below[version, first])
-    running = np.ones(N_DIMS)
-    for k in range(levels + 1):
-        if k > 0:
-            for d in range(N_DIMS):
-                out.below[version, first + k, d] = running[d]
+    for d in range(N_DIMS):
+        out.below[version, first, d] = 1.0
+    for k in range(levels):
         for d in range(N_DIMS):
-            running[d] = running[d] * out.entry[version, first + k, d]
-        after = tensor_size(problem, o, running)
-        distinct[k] = after / before
-        before = after
+            out.below[version, first + k + 1, d] = out.below[version, first + k, d] * out.entry[version, first + k, d]
     for k in range(levels + 1):
-        reduction = 1.0
-        replicas = 1.0
-        unique = distinct[k]
-        unique_above = 1.0
+        reduction, replicas, unique_above = 1.0, 1.0, 1.0
+        unique = _distinct(problem, version, o, k, out)
         for j in range(k + 1, levels + 1):
-            unique *= distinct[j]
-            unique_above *= distinct[j]
+            distinct = _distinct(problem, version, o, j, out)
+            unique *= distinct
+            unique_above *= distinct
             for d in range(N_DIMS):
                 replicas *= out.entry[version, first + j, d]
                 if problem.relevance[o, d] == IRRELEVANT:
@@ -237,45 +266,19 @@ def _count_units(problem, version, o, out):
         out.multicast[version, first + k] = 1.0 if k == levels else np.rint(unique / unique_above)
 
 
-class Scratch(NamedTuple):
-    """Working memory of the evaluation of one mapping; afterwards it holds the breakdown of its latency."""
-
-    candidate_bits: np.ndarray  # float64[3, MAX_LOOPS + 1]
-    candidate_cost: np.ndarray  # float64[3, MAX_LOOPS + 1]
-    low: np.ndarray  # int64[3]
-    high: np.ndarray  # int64[3]
-    choice: np.ndarray  # int64[3]
-    position: np.ndarray  # int64[R]: loops below each boundary, stationary loops merged down
-    period: np.ndarray  # float64[R]: array operations between two transfers
-    window: np.ndarray  # float64[R]: array operations within which a transfer must end when nothing is buffered
-    buffered: np.ndarray  # bool[R]: the memory below the boundary has room for two tiles
-    memory_used: np.ndarray  # float64[M]
-    port_stall: np.ndarray  # float64[P]
-    loading: np.ndarray  # float64[3, L, 4]: cycles of the first (inputs) or last (output) transfer
-    activity: np.ndarray  # float64[5, A]: of the activities of one port
-    order: np.ndarray  # int64[A]
-    covered: np.ndarray  # float64[2, A]
-
-
 @kernel
-def empty_scratch(problem):
-    """Working memory for one thread."""
-    rows = problem.first_row[2] + problem.levels[2] + 1
-    activities = max(1, problem.activity.shape[0])
-    return Scratch(
-        np.empty((3, MAX_LOOPS + 1)),
-        np.empty((3, MAX_LOOPS + 1)),
-        np.empty(3, np.int64),
-        np.empty(3, np.int64),
-        np.empty(3, np.int64),
-        np.empty(rows, np.int64),
-        np.empty(rows),
-        np.empty(rows),
-        np.empty(rows, np.bool_),
-        np.empty(problem.memory_size.size),
-        np.empty(problem.port_bandwidth.shape[0]),
-        np.empty((3, problem.chain.shape[1], 4)),
-        np.empty((5, activities)),
-        np.empty(activities, np.int64),
-        np.empty((2, activities)),
-    )
+def _distinct(problem, version, o, k, out):
+    """Factor by which the unrolling of entry k multiplies the operand's distinct elements."""
+    row = problem.first_row[o] + k
+    below, entry = out.below[version, row], out.entry[version, row]
+    before, after = 1.0, 1.0
+    partial = False
+    for d in range(N_DIMS):
+        if problem.relevance[o, d] == RELEVANT:
+            after *= entry[d]
+        partial |= problem.relevance[o, d] >= PARTIAL_X
+    if partial:
+        before = extent(problem, 0, below[OX], below[FX]) * extent(problem, 1, below[OY], below[FY])
+        after *= extent(problem, 0, below[OX] * entry[OX], below[FX] * entry[FX])
+        after *= extent(problem, 1, below[OY] * entry[OY], below[FY] * entry[FY])
+    return after / before

@@ -13,62 +13,86 @@ import numpy as np
 
 from ._jit import kernel
 from .allocate import allocate_greedy
-from .cost import ENERGY_PJ, LATENCY_CYCLES, N_COSTS, mapping_cost
+from .cost import TOTAL_PJ, LATENCY_CYCLES, N_COSTS, mapping_cost
 from .evaluate import evaluate_mapping
 from .orders import loop_items, next_order, unrank_order
-from .problem import IRRELEVANT, MAX_LOOPS, N_DIMS, O, empty_scratch, empty_unrolling, unroll
+from .problem import (
+    FRACTIONAL,
+    IRRELEVANT,
+    MAX_LEVELS,
+    MAX_LOOPS,
+    N_DIMS,
+    O,
+    tensor_size,
+    unroll,
+)
 from .reduce import EVALUATED, offer
-from .traffic import States, empty_traffic, fill_tables
+from .traffic import CYCLES, N_STATE, N_TRAFFIC, REDUCES_ABOVE, SIZE, element_bits, fill_tables
 
 STOP_EVERY = 512  # mappings between two looks at the stop flag
 
 
 @kernel
-def lattice_states(problem, unrolling, items, item_dim, item_size, item_count, stride):
+def lattice_states(problem, items, item_dim, item_size, item_count, stride):
     """All states of a multiset of loops: how many of each item lie below. Item i counts in steps of ``stride[i]`` (filled)."""
     total = 1
     for i in range(items):
         stride[i] = total
         total *= item_count[i] + 1
-    cycles = np.ones(total)
-    size = np.ones((total, N_DIMS))
-    reduces_above = np.zeros(total, np.bool_)
+    states = np.ones((total, N_STATE))
     for s in range(total):
+        states[s, REDUCES_ABOVE] = 0.0
         for i in range(items):
             below = (s // stride[i]) % (item_count[i] + 1)
             for _ in range(below):
-                cycles[s] *= item_size[i]
-                size[s, item_dim[i]] *= item_size[i]
+                states[s, CYCLES] *= item_size[i]
+                states[s, SIZE + item_dim[i]] *= item_size[i]
             if below < item_count[i] and item_size[i] > 1 and problem.relevance[O, item_dim[i]] == IRRELEVANT:
-                reduces_above[s] = True
-    return States(cycles, size, reduces_above, cycles[total - 1])
+                states[s, REDUCES_ABOVE] = 1.0
+    return states
 
 
 @kernel
-def candidate_orders(problem, array_dim, loop_dim, candidates, limit, loops, counts):
-    """Loops and multiplicities of every candidate, for counting its orders exactly.
+def candidate_orders(problem, unrolling, array_dim, loop_dim, candidates, limit, remaining, loops, counts):
+    """Temporal iterations, loops and multiplicities of every candidate, for counting its orders exactly.
 
     Args:
         candidates: int64[S, n], factors of the spatial loops (array_dim, loop_dim).
         limit: largest number of loops, 0 for none.
+        remaining: int64[S, 8], filled.
         loops: int64[S], filled; -1 where the loops are too many.
         counts: int64[S, MAX_LOOPS], filled with the multiplicities, 0 beyond.
     """
-    unrolling = empty_unrolling(problem)
     item_dim, item_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
     item_count = np.empty(MAX_LOOPS, np.int64)
     counts[:] = 0
     for i in range(candidates.shape[0]):
         unroll(problem, array_dim, loop_dim, candidates[i], unrolling)
+        for d in range(N_DIMS):
+            remaining[i, d] = unrolling.remaining[d]
         items, loops[i] = loop_items(
-            unrolling.remaining, problem.dimension_order, limit, item_dim, item_size, item_count
+            unrolling.remaining, problem.dimension_order[: problem.dimensions], limit, item_dim, item_size, item_count
         )
         counts[i, :items] = item_count[:items]
 
 
 @kernel
 def search_range(
-    problem, array_dim, loop_dim, candidates, array_pj, offsets, limit, start, stop, reductions, control, progress
+    problem,
+    unrolling,
+    scratch,
+    array_dim,
+    loop_dim,
+    candidates,
+    array_pj,
+    offsets,
+    limit,
+    fixed,
+    start,
+    stop,
+    reductions,
+    control,
+    progress,
 ):
     """Cost the mappings start..stop-1 and reduce them.
 
@@ -76,38 +100,44 @@ def search_range(
         array_pj: float64[S], energy of the array for each candidate.
         offsets: int64[S + 1], number of the first mapping of each candidate.
         limit: largest number of loops, 0 for none.
+        fixed: int64[n, 2], the one order to cost, (loop dimension, size) innermost first; n = 0: all orders.
         control: int64[1], set to nonzero by anybody to stop.
         progress: int64[1], counts the mappings done.
 
     Returns:
         The number of the first mapping not done: ``stop``, or less after a stop or when the front of ``reductions`` is full.
     """
-    unrolling = empty_unrolling(problem)
-    scratch = empty_scratch(problem)
     cost = np.empty(N_COSTS)
-    cuts = np.empty_like(problem.chain)
+    cuts = np.empty((3, MAX_LEVELS), np.int64)
     failure = np.empty(3)
     item_dim, item_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
     item_count, stride = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
     order = np.empty(MAX_LOOPS, np.int64)
     nest_dim, nest_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
     state_at = np.empty(MAX_LOOPS + 1, np.int64)
-    rows = problem.first_row[2] + problem.levels[2] + 1
-    prefix_traffic = empty_traffic(rows, MAX_LOOPS + 1)
-    traffic = prefix_traffic
+    prefix_states = np.empty((MAX_LOOPS + 1, N_STATE))
+    prefix_traffic = np.empty((problem.rows, MAX_LOOPS + 1, N_TRAFFIC))
+    states, traffic = prefix_states, prefix_traffic
     number = start
     i = np.searchsorted(offsets, start, side="right") - 1
     while number < stop:
         if control[0] != 0:
             return number
         unroll(problem, array_dim, loop_dim, candidates[i], unrolling)
-        items, loops = loop_items(
-            unrolling.remaining, problem.dimension_order, limit, item_dim, item_size, item_count
-        )
-        states = lattice_states(problem, unrolling, items, item_dim, item_size, item_count, stride)
-        if not unrolling.fractional[0]:
-            traffic = empty_traffic(rows, states.cycles.size)
-            fill_tables(problem, unrolling, states, traffic)
+        if fixed.shape[0] > 0:
+            items = loops = fixed.shape[0]
+            item_dim[:items] = fixed[:, 0]
+            item_size[:items] = fixed[:, 1]
+            item_count[:items] = 1
+        else:
+            items, loops = loop_items(
+                unrolling.remaining, problem.dimension_order[: problem.dimensions], limit, item_dim, item_size, item_count
+            )
+        one_by_one = unrolling.fractional or fixed.shape[0] > 0
+        if not one_by_one:
+            states = lattice_states(problem, items, item_dim, item_size, item_count, stride)
+            traffic = np.empty((problem.rows, states.shape[0], N_TRAFFIC))
+            fill_tables(problem, unrolling, states, scratch, traffic)
         orders = offsets[i + 1] - offsets[i]
         rank = number - offsets[i]
         unrank_order(items, item_count, loops, orders, rank, order)
@@ -119,9 +149,20 @@ def search_range(
                 nest_dim[p] = item_dim[item]
                 nest_size[p] = item_size[item]
                 state_at[p + 1] = state_at[p] + stride[item]
-            if unrolling.fractional[0]:
+            if one_by_one:
                 fits = evaluate_mapping(
-                    problem, unrolling, nest_dim[:loops], nest_size[:loops], cuts, True, prefix_traffic, scratch, cost, failure
+                    problem,
+                    unrolling,
+                    nest_dim[:loops],
+                    nest_size[:loops],
+                    cuts,
+                    True,
+                    state_at,
+                    prefix_states,
+                    prefix_traffic,
+                    scratch,
+                    cost,
+                    failure,
                 )
             else:
                 fits = allocate_greedy(
@@ -130,7 +171,7 @@ def search_range(
                 if fits:
                     mapping_cost(problem, states, traffic, state_at, loops, nest_dim, nest_size, cuts, scratch, cost)
             if fits:
-                if not offer(reductions, cost[ENERGY_PJ] + array_pj[i], cost[LATENCY_CYCLES], i, rank):
+                if not offer(reductions, cost[TOTAL_PJ] + array_pj[i], cost[LATENCY_CYCLES], i, rank):
                     return number
             reductions.totals[EVALUATED] += 1
             number += 1
@@ -141,3 +182,20 @@ def search_range(
             changed = next_order(order, loops)
         i += 1
     return number
+
+
+@kernel
+def unrolling_fits(problem, unrolling, array_dim, loop_dim, candidates, fits):
+    """Which candidates fit every memory before any temporal loop is placed (bool[S], filled). The others have no mapping."""
+    for c in range(candidates.shape[0]):
+        unroll(problem, array_dim, loop_dim, candidates[c], unrolling)
+        fits[c] = True
+        for memory in range(problem.memories):
+            needed = 0.0
+            for i in range(3):
+                o = problem.memory_operands[memory, i]
+                if o >= 0:
+                    row = problem.first_row[o] + problem.memory_level[memory, o] + 1
+                    needed += tensor_size(problem, o, unrolling.below[FRACTIONAL, row]) * element_bits(problem, o, False)
+            if needed > problem.memory_size[memory]:
+                fits[c] = False

@@ -7,8 +7,6 @@ entries that it needs, through the same functions.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from ._jit import kernel
@@ -20,48 +18,27 @@ from .problem import (
     READ_UP,
     RELEVANT,
     WRITE_FROM_ABOVE,
-    WRITE_FROM_BELOW,
     O,
     W,
     tensor_size,
 )
 
 
-class Traffic(NamedTuple):
-    """Tables over (row, state). Directions of a boundary: 0, 1 at the low side of the memory above it (read down, write from
-    below), 2, 3 at the high side of the memory below it (read up, write from above).
-    """
+# A table of states, float64[S, N_STATE]: sets of loops that may lie below a boundary. The last column range holds their
+# iterations per dimension.
+CYCLES, REDUCES_ABOVE, SIZE = range(3)  # iterations of these loops; is some loop outside irrelevant to the output?
+N_STATE = SIZE + N_DIMS
 
-    content: np.ndarray  # float64[R, S]: elements of the tile, fractional, not rounded (allocation)
-    content_bits: np.ndarray  # float64[2, R, S]: bits of the tile, rounded elements
-    energy_pj: np.ndarray  # float64[R, S]: all accesses of the boundary
-    accesses: np.ndarray  # float64[R, S, 4]: accesses of the full bandwidth
-    transfer_cycles: np.ndarray  # float64[R, S, 4]: of one period
-    average_bandwidth: np.ndarray  # float64[R, S, 4]: bits per cycle
-    active: np.ndarray  # bool[R, S, 4]: data moves in this direction
-
-
-class States(NamedTuple):
-    """Sets of loops that may lie below a boundary."""
-
-    cycles: np.ndarray  # float64[S]: iterations of these loops
-    size: np.ndarray  # float64[S, 8]: their iterations per dimension
-    reduces_above: np.ndarray  # bool[S]: some loop outside the set is irrelevant to the output
-    total_cycles: float
-
-
-@kernel
-def empty_traffic(rows, states):
-    """Uninitialised tables."""
-    return Traffic(
-        np.empty((rows, states)),
-        np.empty((2, rows, states)),
-        np.empty((rows, states)),
-        np.empty((rows, states, 4)),
-        np.empty((rows, states, 4)),
-        np.empty((rows, states, 4)),
-        np.empty((rows, states, 4), np.bool_),
-    )
+# The traffic table, float64[R, S, N_TRAFFIC]. Each group of four is indexed by direction: 0, 1 at the low side of the memory
+# above the boundary (read down, write from below), 2, 3 at the high side of the memory below it (read up, write from above).
+CONTENT = 0  # elements of the tile, fractional, not rounded (allocation)
+CONTENT_BITS = 1  # + version: bits of the tile, rounded elements
+ENERGY_PJ = 3  # all accesses of the boundary
+ACCESSES = 4  # + direction: accesses of the full bandwidth
+TRANSFER_CYCLES = 8  # + direction: of one period
+AVERAGE_BANDWIDTH = 12  # + direction: bits per cycle
+ACTIVE = 16  # + direction: 1 where data moves
+N_TRAFFIC = 20
 
 
 @kernel
@@ -88,58 +65,57 @@ def word_accesses(amount, bits, bandwidth_min, bandwidth_max, periods, instances
 
 
 @kernel
-def fill_content(problem, unrolling, states, o, k, s, traffic):
+def fill_content(problem, unrolling, states, o, k, s, scratch, traffic):
     """Size of the tile below boundary k: what level k - 1 must hold."""
     row = problem.first_row[o] + k
-    size = np.empty(N_DIMS)
     for d in range(N_DIMS):
-        size[d] = states.size[s, d] * unrolling.below[FRACTIONAL, row, d]
-    traffic.content[row, s] = tensor_size(problem, o, size)
+        scratch.size[d] = states[s, SIZE + d] * unrolling.below[FRACTIONAL, row, d]
+    traffic[row, s, CONTENT] = tensor_size(problem, o, scratch.size)
 
 
 @kernel
-def fill_boundary(problem, unrolling, states, o, k, s, tile, period, traffic):
+def fill_boundary(problem, unrolling, states, total_cycles, o, k, s, tile, traffic):
     """Everything else of boundary (o, k) at state s.
 
     Args:
+        total_cycles: iterations of all temporal loops.
         tile: float64[2, 8], iterations below the boundary per dimension, temporal times spatial, in both versions.
-        period: array operations between two transfers across the boundary.
     """
     row = problem.first_row[o] + k
-    periods = np.trunc(states.total_cycles / period)
-    moves = np.zeros(4, np.bool_)
-    bits = np.zeros(4)
+    period = states[s, CYCLES]  # array operations between two transfers across the boundary
+    periods = np.trunc(total_cycles / period)
+    cell = traffic[row, s]
     for version in range(2):
         partial_sum, partial_bits = False, False
         if o == O and k < problem.levels[O]:
-            partial_sum = states.reduces_above[s] or _reduces(problem, unrolling, version, k)
+            partial_sum = states[s, REDUCES_ABOVE] != 0.0 or _reduces(problem, unrolling, version, k)
             partial_bits = _partial_width(problem, unrolling, states, version, k, s)
         elements = np.rint(tensor_size(problem, o, tile[version]))
         held_bits = elements * element_bits(problem, o, partial_sum)
-        traffic.content_bits[version, row, s] = held_bits
-        if k == problem.levels[o]:  # the content of the top memory: nothing moves above it
-            moves[:] = False
-        elif o == O:
-            moves[WRITE_FROM_BELOW] = moves[READ_UP] = True
-            moves[READ_DOWN] = moves[WRITE_FROM_ABOVE] = partial_sum
-            bits[WRITE_FROM_BELOW] = bits[READ_UP] = element_bits(problem, O, partial_bits)
-            bits[READ_DOWN] = bits[WRITE_FROM_ABOVE] = problem.bits[O] if partial_bits else 0.0
-        else:
-            moves[READ_DOWN] = moves[WRITE_FROM_ABOVE] = True
-            bits[:] = problem.bits[o]
-
+        cell[CONTENT_BITS + version] = held_bits
+        bits = element_bits(problem, o, partial_bits)
         energy_pj = weight_change_pj(problem, unrolling, periods) if o == W and k == 0 else 0.0
         for direction in range(4):
             level = k + side(direction)
-            moving = level >= 0 and moves[direction]
+            if o == O:
+                back = direction == READ_DOWN or direction == WRITE_FROM_ABOVE
+                moving = partial_sum or not back
+                if back and not partial_bits:
+                    bits = 0.0
+                else:
+                    bits = element_bits(problem, O, partial_bits)
+            else:
+                moving = direction == READ_DOWN or direction == WRITE_FROM_ABOVE
+            # Level -1 is the array itself; nothing moves above the top memory.
+            moving = moving and level >= 0 and k < problem.levels[o]
             accesses, cycles, average = 0.0, 0.0, 0.0
             if moving:
                 port = problem.port[o, level, direction]
-                multicast = unrolling.multicast[version, row] if side(direction) == 0 else 1.0
+                amount = elements * (unrolling.multicast[version, row] if level == k else 1.0)
                 if version == FRACTIONAL:
                     accesses = word_accesses(
-                        elements * multicast,
-                        bits[direction],
+                        amount,
+                        bits,
                         problem.port_bandwidth[port, 0],
                         problem.port_bandwidth[port, 1],
                         periods,
@@ -147,16 +123,19 @@ def fill_boundary(problem, unrolling, states, o, k, s, tile, period, traffic):
                     )
                     energy_pj += accesses * problem.memory_energy[problem.chain[o, level], direction % 2]
                 else:
-                    cycles = np.ceil(elements * multicast * bits[direction] / problem.port_bandwidth[port, 1])
-                    average = np.trunc(held_bits / period * multicast)
+                    cycles = np.ceil(amount * bits / problem.port_bandwidth[port, 1])
+                    average = held_bits / period
+                    if level == k:
+                        average *= unrolling.multicast[version, row]
+                    average = np.trunc(average)
             if version == FRACTIONAL:
-                traffic.accesses[row, s, direction] = accesses
+                cell[ACCESSES + direction] = accesses
             else:
-                traffic.transfer_cycles[row, s, direction] = cycles
-                traffic.average_bandwidth[row, s, direction] = average
-                traffic.active[row, s, direction] = moving
+                cell[TRANSFER_CYCLES + direction] = cycles
+                cell[AVERAGE_BANDWIDTH + direction] = average
+                cell[ACTIVE + direction] = 1.0 if moving else 0.0
         if version == FRACTIONAL:
-            traffic.energy_pj[row, s] = energy_pj if k < problem.levels[o] else 0.0
+            cell[ENERGY_PJ] = energy_pj if k < problem.levels[o] else 0.0
 
 
 @kernel
@@ -176,7 +155,7 @@ def _partial_width(problem, unrolling, states, version, k, s):
     elements = 1.0
     for d in range(N_DIMS):
         if problem.relevance[O, d] == IRRELEVANT:
-            reduction *= unrolling.remaining[d] / states.size[s, d]
+            reduction *= unrolling.remaining[d] / states[s, SIZE + d]
         elif problem.relevance[O, d] == RELEVANT:
             elements *= problem.loop_size[d]
     return np.trunc(elements * (reduction - 1.0)) != 0.0
@@ -194,19 +173,17 @@ def _reduces(problem, unrolling, version, k):
 
 
 @kernel
-def fill_tables(problem, unrolling, states, traffic):
-    """Fill every (row, state). The boundary inside level 0 moves single elements, whatever the state: only its period counts."""
-    tile = np.ones((2, N_DIMS))
-    single = np.ones((2, N_DIMS))
+def fill_tables(problem, unrolling, states, scratch, traffic):
+    """Fill every (row, state); the last state is complete."""
+    total_cycles = states[states.shape[0] - 1, CYCLES]
     for o in range(3):
         for k in range(problem.levels[o] + 1):
             row = problem.first_row[o] + k
-            for s in range(states.cycles.size):
-                fill_content(problem, unrolling, states, o, k, s, traffic)
-                if k == 0:
-                    fill_boundary(problem, unrolling, states, o, k, s, single, states.cycles[s], traffic)
-                    continue
+            for s in range(states.shape[0]):
+                fill_content(problem, unrolling, states, o, k, s, scratch, traffic)
                 for version in range(2):
                     for d in range(N_DIMS):
-                        tile[version, d] = states.size[s, d] * unrolling.below[version, row, d]
-                fill_boundary(problem, unrolling, states, o, k, s, tile, states.cycles[s], traffic)
+                        # The boundary inside level 0 moves single elements, whatever the state: only its period counts.
+                        tile = states[s, SIZE + d] * unrolling.below[version, row, d] if k > 0 else 1.0
+                        scratch.tile[version, d] = tile
+                fill_boundary(problem, unrolling, states, total_cycles, o, k, s, scratch.tile, traffic)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from fastmap._spec import Bits, Cost, Count, Name, Path, RuleError, Spec, closest, listed, must, shown, whole
-from fastmap.architecture import Architecture, Array, Operand, transfers_of
+from fastmap.architecture import Architecture, Array, Operand, reversed_memories, transfers_of
 from fastmap.constraints import ConstraintSet
 from fastmap.dimensions import DIRECTION_CODES, DIRECTIONS, LOOP_DIMENSIONS, OPERANDS, READING
 from fastmap.layer import Layer
@@ -103,7 +103,14 @@ class MemoryFile(Spec):
     ports: Annotated[
         Any,
         BeforeValidator(_ports),
-        WithJsonSchema({"anyOf": [{"enum": [1, 2, "separate"]}, {"type": "object"}]}),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"enum": [1, 2, "separate"]},
+                    {"type": "object", "additionalProperties": PortFile.model_json_schema()},
+                ]
+            }
+        ),
     ] = None
 
     @model_validator(mode="after")
@@ -138,6 +145,9 @@ def architecture(document: Document, name: str) -> Architecture:
     """Build an architecture from a file of ours; ``name`` is used where the file gives none."""
     document.refuse_duplicates()
     file = document.parse(ArchitectureFile, document.data)
+    problem = reversed_memories([(key, memory.bits, memory.operands) for key, memory in file.memories.items()])
+    if problem is not None:
+        raise document.error(("memories", problem[0]), problem[1])
     cells = next((key for key, memory in file.memories.items() if "W" in memory.operands), None)
     memories = []
     for index, (key, memory) in enumerate(file.memories.items()):

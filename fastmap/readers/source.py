@@ -164,7 +164,7 @@ def parse_document(text: str, file: str) -> Document:
         line = text.count("\n", 0, int(error.position)) + 1
         raise InputError(f"{file}, line {line}: holds a character that YAML does not allow") from None
     except yaml.MarkedYAMLError as error:
-        raise InputError(_syntax_error(file, error)) from None
+        raise InputError(_syntax_error(file, text, error)) from None
     except yaml.YAMLError as error:
         raise InputError(f"{file}: is not valid YAML ({shown(' '.join(str(error).split()), 200)})") from None
     except (ValueError, OverflowError, RecursionError) as error:
@@ -174,11 +174,12 @@ def parse_document(text: str, file: str) -> Document:
     return Document(file, root)
 
 
-def _syntax_error(file: str, error: yaml.MarkedYAMLError) -> str:
+def _syntax_error(file: str, text: str, error: yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark or error.context_mark
     place = f", line {mark.line + 1}" if mark else ""
     problem = " ".join(part for part in (error.problem, error.context) if part) or "unreadable"
-    if "'\\t'" in problem or "tab" in problem:
+    lines = text.splitlines()
+    if mark and mark.line < len(lines) and "\t" in lines[mark.line][: mark.column + 1]:
         problem = "a tab cannot indent; use spaces"
     return f"{file}{place}: is not valid YAML: {shown(' '.join(problem.split()), 200)}"
 

@@ -1,0 +1,462 @@
+"""The search of a layer, or of every layer of a network, over threads."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from fastmap.architecture import Architecture
+from fastmap.errors import InputError, SearchError
+from fastmap.evaluation import array_clock_ns
+from fastmap.kernels import reduce as reduce_kernels
+from fastmap.kernels.array import array_energies_pj
+from fastmap.kernels.macro import VARIANT_ZIGZAG
+from fastmap.kernels.problem import SCRATCH, UNROLLING
+from fastmap.kernels.search import search_range
+from fastmap.layer import Layer
+from fastmap.lowering import TECHNOLOGY, lower_macro, new_record
+from fastmap.mapping import Constraints
+from fastmap.mapspace import Mapspace, encode_allocation
+from fastmap.result import OBJECTIVES, Histogram, Histogram2D, NetworkResult, Points, SearchResult
+from fastmap.workload import Workload
+
+STRATEGIES = ("exhaustive",)
+COST_MODELS = ("zigzag",)
+
+#: Mappings per second and thread that an announcement assumes.
+ASSUMED_RATE = 1e6
+#: Spaces that would take longer than this are refused unless forced.
+LONG_SECONDS = 3600.0
+#: Mappings of one kernel call.
+CHUNK = 1 << 15
+FIRST_FRONT = 256
+
+
+@dataclass
+class Control:
+    """Stops a running search and counts its mappings; shared by all threads."""
+
+    stop: Any = field(default_factory=lambda: np.zeros(1, np.int64))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody asked to stop."""
+        return bool(self.stop[0])
+
+    @contextmanager
+    def on_interrupt(self) -> Iterator[None]:
+        """Let Ctrl-C stop the search instead of raising; a second Ctrl-C raises."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def handler(number: int, frame: FrameType | None) -> None:
+            if self.stopped:
+                raise KeyboardInterrupt
+            self.stop[0] = 1
+
+        before = signal.signal(signal.SIGINT, handler)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def search(
+    layer: Layer,
+    architecture: Architecture,
+    objective: str = "edp",
+    strategy: str = "exhaustive",
+    cost_model: str = "zigzag",
+    constraints: Constraints | None = None,
+    *,
+    top: int = 10,
+    threads: int | None = None,
+    force: bool = False,
+    progress: Callable[[int], None] | None = None,
+    control: Control | None = None,
+) -> SearchResult:
+    """Search the mapping space of one layer.
+
+    Args:
+        layer, architecture: what is mapped on what.
+        objective: ``energy``, ``latency`` or ``edp``; the result keeps the best of all three.
+        strategy: ``exhaustive``: cost every mapping of the space.
+        cost_model: ``zigzag``: the numbers of ZigZag 3.9.1.
+        constraints: what to choose from; None: everything.
+        top: how many distinct points to keep for each objective.
+        threads: default: one for each processor.
+        force: search even if it takes more than an hour.
+        progress: called now and then with the number of mappings done since the last call.
+        control: lets another thread stop the search; Ctrl-C stops it too. A stopped search returns what it has.
+
+    Raises:
+        SearchError: the constraints admit nothing, nothing fits, or the space is too large.
+    """
+    check_options(objective, strategy, cost_model, top, threads)
+    space = Mapspace.build(layer, architecture, constraints)
+    return search_space(
+        space, objective, top=top, threads=threads, force=force, progress=progress, control=control or Control()
+    )
+
+
+def check_options(objective: str, strategy: str, cost_model: str, top: int, threads: int | None) -> None:
+    """Refuse options that make no sense, with one sentence."""
+    for name, value, choices in (
+        ("objective", objective, OBJECTIVES),
+        ("strategy", strategy, STRATEGIES),
+        ("cost_model", cost_model, COST_MODELS),
+    ):
+        if value not in choices:
+            raise InputError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    for name, number in (("top", top), ("threads", threads)):
+        if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
+            raise InputError(f"{name} must be a positive integer, not {number!r}")
+
+
+def expected_seconds(mappings: int, threads: int | None = None) -> float:
+    """Roughly how long a search of so many mappings takes."""
+    return mappings / (ASSUMED_RATE * (threads or available_threads()))
+
+
+def available_threads() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def readable_time(seconds: float) -> str:
+    """Seconds as a person would say them."""
+    for unit, length in (("years", 31557600.0), ("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else "less than 1 s"
+
+
+def compile_kernels(space: Mapspace) -> float:
+    """Compile (or load) the search kernels; return the seconds that it took."""
+    start = time.perf_counter()
+    array_pj = _array_energies_pj(space)
+    _run_range(space, array_pj, np.zeros(len(space.orders) + 1, np.int64), 0, 0, _new_reductions(1), Control(), [0])
+    return time.perf_counter() - start
+
+
+def search_space(
+    space: Mapspace,
+    objective: str,
+    *,
+    top: int,
+    threads: int | None,
+    force: bool,
+    progress: Callable[[int], None] | None,
+    control: Control,
+) -> SearchResult:
+    """Cost every mapping of a space; see ``search``."""
+    workers = threads or available_threads()
+    seconds = expected_seconds(space.size, workers)
+    if seconds > LONG_SECONDS and not force:
+        raise SearchError(
+            f"{space.layer.name} on {space.architecture.name} has {space.size:.3e} mappings "
+            f"({len(space.orders)} spatial mappings), which would take about {readable_time(seconds)}; narrow it with "
+            "max_spatial_mappings, min_array_utilization or loop_factor_limit, or force the search"
+        )
+    offsets = space.offsets()
+    seconds_compile = compile_kernels(space)
+    start = time.perf_counter()
+    array_pj = _array_energies_pj(space)
+    reductions = [_new_reductions(top) for _ in range(workers)]
+    done = [np.zeros(1, np.int64) for _ in range(workers)]
+    chunk = max(1, min(CHUNK, math.ceil(space.size / (4 * workers))))
+    numbers = itertools.count()
+    failures: list[BaseException] = []
+
+    def work(worker: int) -> None:
+        try:
+            while not control.stopped:
+                first = next(numbers) * chunk
+                if first >= space.size:
+                    return
+                reductions[worker] = _run_range(
+                    space, array_pj, offsets, first, min(first + chunk, space.size), reductions[worker], control, done[worker]
+                )
+        except BaseException as error:
+            failures.append(error)
+            control.stop[0] = 1
+
+    pool = [threading.Thread(target=work, args=(worker,), daemon=True) for worker in range(workers)]
+    with control.on_interrupt():
+        for thread in pool:
+            thread.start()
+        reported = 0
+        for thread in pool:
+            while thread.is_alive():
+                thread.join(0.05)
+                if progress is not None:
+                    now = sum(int(count[0]) for count in done)
+                    progress(now - reported)
+                    reported = now
+    if failures:
+        raise failures[0]
+    if progress is not None:
+        progress(sum(int(count[0]) for count in done) - reported)
+    merged = _merge(reductions, top)
+    evaluated, fitting = (int(total) for total in merged.totals)
+    if evaluated == space.size and not fitting:
+        raise SearchError(
+            f"{space.layer.name} fits nowhere on {space.architecture.name}: none of its {space.size} mappings "
+            "fits the memories"
+        )
+    return SearchResult(
+        layer=space.layer,
+        architecture=space.architecture,
+        constraints=space.constraints,
+        objective=objective,
+        strategy="exhaustive",
+        cost_model="zigzag",
+        space=space,
+        points={
+            "energy": _points(space, merged.best_energy),
+            "latency": _points(space, merged.best_latency),
+            "edp": _points(space, merged.best_edp),
+            "pareto": _points(space, merged.front),
+        },
+        histograms={
+            "energy_pj": _histogram(merged.energy_histogram),
+            "latency_cycles": _histogram(merged.latency_histogram),
+            "edp_pj_ns": _histogram(merged.edp_histogram, array_clock_ns(space.architecture)),
+        },
+        joint_histogram=_joint_histogram(merged.joint_histogram),
+        statistics={
+            "mappings_total": space.size,
+            "mappings_evaluated": evaluated,
+            "mappings_fitting": fitting,
+            "spatial_mappings": len(space.orders),
+            "seconds_compile": seconds_compile,
+            "seconds_search": time.perf_counter() - start,
+            "threads": workers,
+        },
+        complete=evaluated == space.size,
+    )
+
+
+def _array_energies_pj(space: Mapspace) -> Any:
+    array = space.architecture.array
+    energies = np.empty(len(space.candidates))
+    if array.kind == "mac":
+        energies[:] = array.unit_energy_pj * space.layer.macs
+    else:
+        macro = lower_macro(space.architecture)
+        array_energies_pj(
+            space.problem, macro, TECHNOLOGY, VARIANT_ZIGZAG, space.array_dim, space.loop_dim, space.candidates, energies
+        )
+    return energies
+
+
+def _run_range(
+    space: Mapspace, array_pj: Any, offsets: Any, first: int, stop: int, reductions: Any, control: Control, done: Any
+) -> Any:
+    """Cost the mappings first..stop-1, enlarging the front as often as it fills. Returns the reductions."""
+    unrolling, scratch = new_record(UNROLLING), new_record(SCRATCH)
+    while True:
+        first = search_range(
+            space.problem,
+            unrolling,
+            scratch,
+            space.array_dim,
+            space.loop_dim,
+            space.candidates,
+            array_pj,
+            offsets,
+            space.loop_limit,
+            space.fixed_order,
+            first,
+            stop,
+            reductions,
+            control.stop,
+            np.asarray(done),
+        )
+        if first >= stop or control.stopped:
+            return reductions
+        front = _new_points(2 * len(reductions.front.energy_pj))
+        n = int(reductions.front.count[0])
+        for old, new in zip(reductions.front, front, strict=True):
+            new[: min(n, len(old))] = old[: min(n, len(old))]
+        front.count[0] = n
+        reductions = reductions._replace(front=front)
+
+
+def _new_points(size: int) -> Any:
+    return reduce_kernels.Points(
+        np.zeros(size), np.zeros(size), np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(1, np.int64)
+    )
+
+
+def _new_reductions(top: int) -> Any:
+    fine = reduce_kernels.OCTAVES * reduce_kernels.BINS_PER_OCTAVE
+    coarse = reduce_kernels.OCTAVES * reduce_kernels.JOINT_BINS_PER_OCTAVE
+    return reduce_kernels.Reductions(
+        *(_new_points(top) for _ in range(reduce_kernels.N_OBJECTIVES)),
+        _new_points(FIRST_FRONT),
+        *(np.zeros(fine, np.int64) for _ in range(3)),
+        np.zeros((coarse, coarse), np.int64),
+        np.zeros(2, np.int64),
+    )
+
+
+def _merge(parts: list[Any], top: int) -> Any:
+    """Merge what the threads kept; the order does not matter."""
+    merged = _new_reductions(top)._replace(front=_new_points(max(1, sum(int(each.front.count[0]) for each in parts))))
+    for part in parts:
+        reduce_kernels.merge_best(merged.best_energy, part.best_energy, reduce_kernels.ENERGY)
+        reduce_kernels.merge_best(merged.best_latency, part.best_latency, reduce_kernels.LATENCY)
+        reduce_kernels.merge_best(merged.best_edp, part.best_edp, reduce_kernels.EDP)
+        for i in range(int(part.front.count[0])):
+            reduce_kernels.offer_front(
+                merged.front,
+                part.front.energy_pj[i],
+                part.front.latency_cycles[i],
+                part.front.spatial[i],
+                part.front.rank[i],
+            )
+        for name in ("energy_histogram", "latency_histogram", "edp_histogram", "joint_histogram", "totals"):
+            getattr(merged, name)[...] += getattr(part, name)
+    return merged
+
+
+def _points(space: Mapspace, points: Any) -> Points:
+    """Give every kept mapping its identity, the greedy allocation included."""
+    from fastmap.evaluation import evaluate
+
+    n = int(points.count[0])
+    identity = np.empty((n, 3), np.uint64)
+    for i in range(n):
+        spatial, rank = int(points.spatial[i]), int(points.rank[i])
+        mapping = evaluate(space.layer, space.architecture, space.decode(spatial, rank)).mapping
+        assert mapping.allocation is not None
+        identity[i] = spatial, rank, encode_allocation(mapping.allocation, len(mapping.temporal))
+    return Points(identity, points.energy_pj[:n].copy(), points.latency_cycles[:n].copy())
+
+
+def bin_edges(first: int, last: int, bins_per_octave: int) -> Any:
+    """Lower edges of the bins first..last, and the upper edge of the last: linear steps within each octave."""
+    bins = np.arange(first, last + 2)
+    return np.ldexp(1.0 + (bins % bins_per_octave) / bins_per_octave, bins // bins_per_octave)
+
+
+def _range_of(counts: Any) -> tuple[int, int]:
+    used = np.flatnonzero(counts)
+    return (int(used[0]), int(used[-1])) if len(used) else (0, -1)
+
+
+def _histogram(counts: Any, scale: float = 1.0) -> Histogram:
+    first, last = _range_of(counts)
+    return Histogram(
+        bin_edges(first, last, reduce_kernels.BINS_PER_OCTAVE) * scale, counts[first : last + 1].copy()
+    )
+
+
+def _joint_histogram(counts: Any) -> Histogram2D:
+    rows, columns = _range_of(counts.sum(axis=1)), _range_of(counts.sum(axis=0))
+    step = reduce_kernels.JOINT_BINS_PER_OCTAVE
+    return Histogram2D(
+        bin_edges(*rows, step), bin_edges(*columns, step), counts[rows[0] : rows[1] + 1, columns[0] : columns[1] + 1].copy()
+    )
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """The spaces of a network's layers, counted before anything is searched; identical layers share one."""
+
+    workload: Workload
+    architecture: Architecture
+    spaces: dict[str, Mapspace]  #: layer name -> space
+
+    @property
+    def distinct(self) -> dict[int, Mapspace]:
+        """The distinct spaces by object identity, in order."""
+        return {id(space): space for space in self.spaces.values()}
+
+    @property
+    def size(self) -> int:
+        """Mappings to cost, identical layers once."""
+        return sum(space.size for space in self.distinct.values())
+
+
+def plan_network(
+    workload: Workload,
+    architecture: Architecture,
+    constraints: Callable[[Layer], Constraints | None] | Constraints | None = None,
+    *,
+    data_locality: bool = False,
+) -> NetworkPlan:
+    """Build the space of every layer.
+
+    Args:
+        constraints: for all layers, or a function of the layer.
+        data_locality: keep the activations between layers in the lowest memory that holds them, as ZigZag's network runs do.
+    """
+    local: dict[str, Architecture] = {}
+    if data_locality:
+        from fastmap.locality import localize
+
+        local = localize(workload, architecture)
+    known: dict[tuple[Any, ...], Mapspace] = {}
+    spaces: dict[str, Mapspace] = {}
+    for layer in workload:
+        on = local.get(layer.name, architecture)
+        given = constraints(layer) if callable(constraints) else constraints
+        key = (layer.signature, on.model_dump_json(), None if given is None else given.model_dump_json())
+        if key not in known:
+            known[key] = Mapspace.build(layer, on, given)
+        spaces[layer.name] = known[key]
+    return NetworkPlan(workload, architecture, spaces)
+
+
+def search_network(
+    plan: NetworkPlan,
+    objective: str = "edp",
+    *,
+    top: int = 10,
+    threads: int | None = None,
+    force: bool = False,
+    progress: Callable[[int], None] | None = None,
+    control: Control | None = None,
+    keep: Callable[[str, SearchResult], None] | None = None,
+) -> NetworkResult:
+    """Search every layer of a plan, identical layers once.
+
+    Args:
+        keep: called with each layer's name and result as soon as it is there, for storing it.
+
+    Other arguments as for ``search``. A stopped search returns the layers that it has, the last one incomplete.
+    """
+    check_options(objective, STRATEGIES[0], COST_MODELS[0], top, threads)
+    control = control or Control()
+    results: dict[str, SearchResult] = {}
+    found: dict[int, SearchResult] = {}
+    for name, space in plan.spaces.items():
+        if id(space) not in found:
+            if control.stopped:
+                break
+            found[id(space)] = search_space(
+                space, objective, top=top, threads=threads, force=force, progress=progress, control=control
+            )
+        results[name] = found[id(space)]
+        if keep is not None:
+            keep(name, results[name])
+    return NetworkResult(plan.workload.name, plan.architecture, results)
+
+
+def total_size(plans: Iterable[NetworkPlan]) -> int:
+    """Mappings to cost in several plans."""
+    return sum(plan.size for plan in plans)
