@@ -163,6 +163,7 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Eval
     nest_size = np.array([size for _, size in loops], np.int64)
     states = np.empty((len(loops) + 1, N_STATE))
     state_at = np.empty(len(loops) + 1, np.int64)
+    content = np.empty((problem["rows"], len(loops) + 1))
     traffic = np.zeros((problem["rows"], len(loops) + 1, N_TRAFFIC))
     cuts = np.zeros((3, MAX_LEVELS), np.int64)
     greedy = mapping.allocation is None
@@ -174,7 +175,7 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Eval
     cost = np.empty(cost_kernels.N_COSTS)
     failure = np.zeros(3)
     if not evaluate_mapping(
-        problem, unrolling, nest_dim, nest_size, cuts, greedy, state_at, states, traffic, scratch, cost, failure
+        problem, unrolling, nest_dim, nest_size, cuts, greedy, state_at, states, content, traffic, scratch, cost, failure
     ):
         raise MappingError(_misfit(layer, architecture, failure, greedy))
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from ._jit import kernel
 from .problem import FRACTIONAL, N_DIMS, O, tensor_size
-from .traffic import CONTENT, CYCLES, REDUCES_ABOVE, element_bits
+from .traffic import CYCLES_ABOVE, REDUCES_ABOVE, element_bits
 
 @kernel
-def walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, start, scratch, traffic):
+def walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, start, scratch, content):
     """Elements that ``level`` holds when it keeps the loops up to p, for p = start..n, on tables whose states are positions.
 
     Multiplied from the bottom: each level's unrolling, then its loops.
@@ -33,103 +33,116 @@ def walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, sta
         below = cuts[o, m]
     for d in range(N_DIMS):
         size[d] *= unrolling.entry[FRACTIONAL, first + level, d]
-    traffic[first + level + 1, start, CONTENT] = tensor_size(problem, o, size)
+    content[first + level + 1, start] = tensor_size(problem, o, size)
     for p in range(start, n):
         size[loop_dim[p]] *= loop_size[p]
-        traffic[first + level + 1, p + 1, CONTENT] = tensor_size(problem, o, size)
+        content[first + level + 1, p + 1] = tensor_size(problem, o, size)
 
 
 @kernel
-def held_bits(problem, unrolling, states, traffic, o, level, start, state, complete, double_buffered):
-    """Bits that ``level`` holds of operand o when it keeps the loops from ``start`` up to ``state``.
+def level_bits(problem, unrolling, states, o, level, start):
+    """Bits of one element held at a level that takes its loops from state ``start`` on.
 
-    The output's precision is decided before the level's own loops are chosen, and a double-buffered memory counts twice
-    whatever it exchanges (ZigZag, memory_allocator).
+    The output's precision is decided before the level's own loops are chosen (ZigZag, memory_allocator).
     """
-    row = problem.first_row[o] + level + 1
-    partial = o == O and (states[start, REDUCES_ABOVE] != 0.0 or unrolling.lists_reduction[row - 1] != 0)
-    bits = traffic[row, state, CONTENT] * element_bits(problem, o, partial)
-    if double_buffered and state != complete:
-        whole = traffic[row, complete, CONTENT] * element_bits(problem, o, partial)
-        if bits < whole:
-            bits *= 2.0
-    return bits
+    listed = unrolling.lists_reduction[problem.first_row[o] + level] != 0
+    return element_bits(problem, o, o == O and (listed or states[start, REDUCES_ABOVE] != 0.0))
 
 
 @kernel
-def allocate_greedy(problem, unrolling, states, traffic, state_at, loop_dim, loop_size, n, walk, scratch, cuts, failure):
+def held_bits(elements, complete_elements, bits, double_buffered):
+    """Bits that a level holds; a double-buffered memory counts twice whatever it exchanges."""
+    if double_buffered and elements < complete_elements:
+        return 2.0 * elements * bits
+    return elements * bits
+
+
+@kernel
+def allocate_greedy(
+    problem, unrolling, states, content, state_at, loop_dim, loop_size, n, walk, scratch, cuts, failure
+):
     """ZigZag's allocation of one order: memory by memory, the feasible combination of cuts that leaves the fewest bits times
     iterations above; the last among equals.
 
     Args:
+        content: table of contents; filled on the way when ``walk`` (then states are positions).
         state_at: int64[n + 1], state of each prefix of the order.
         loop_dim, loop_size: int64[n], the order.
-        walk: fill the contents on the way (then states are positions); else they are in ``traffic``.
+        n: number of loops.
         cuts: int64[3, L], filled.
         failure: float64[3], filled when the order does not fit: memory, bits needed, bits available.
 
     Returns:
         Whether the order fits.
     """
-    bits, cost = scratch.candidate_bits, scratch.candidate_cost
-    low, high, choice = scratch.low, scratch.high, scratch.choice  # candidate cuts low..high of each operand of the memory
+    low, high = scratch.low, scratch.high  # candidate cuts low..high of each operand of the memory
     complete = state_at[n]
     for memory in range(problem.memories):
         capacity = problem.memory_size[memory]
+        double_buffered = problem.memory_double_buffered[memory] != 0
         held = 0
         for i in range(3):
             o = problem.memory_operands[memory, i]
             if o < 0:
                 break
             level = problem.memory_level[memory, o]
+            row = problem.first_row[o] + level + 1
             start = cuts[o, level - 1] if level > 0 else 0
-            top = level == problem.levels[o] - 1
             if walk:
-                walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, start, scratch, traffic)
-            high[i] = start - 1
-            for p in range(start, n + 1):
-                needed = held_bits(
-                    problem, unrolling, states, traffic, o, level, state_at[start], state_at[p], complete,
-                    problem.memory_double_buffered[memory],
-                )
+                walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, start, scratch, content)
+            bits = level_bits(problem, unrolling, states, o, level, state_at[start])
+            everything = content[row, complete]
+            top = level == problem.levels[o] - 1
+            first = n if top and not double_buffered else start  # a top memory must hold all loops: nothing to choose
+            last = first - 1
+            needed = 0.0
+            for p in range(first, n + 1):
+                state = state_at[p]
+                needed = held_bits(content[row, state], everything, bits, double_buffered)
                 if needed > capacity:
                     break
-                bits[i, p] = needed
-                cost[i, p] = 0.0 if top else needed * (states[complete, CYCLES] / states[state_at[p], CYCLES])
-                high[i] = p
-            if high[i] < start or (top and high[i] < n):
+                scratch.candidate_bits[i, p] = needed
+                scratch.candidate_cost[i, p] = 0.0 if top else needed * states[state, CYCLES_ABOVE]
+                last = p
+            if last < first or (top and last < n):
                 failure[0], failure[1], failure[2] = memory, needed, capacity
                 return False
-            low[i] = high[i] if top else start
+            low[i] = last if top else start
+            high[i] = last
             held = i + 1
-        if not _choose(held, bits, cost, low, high, capacity, choice):
-            failure[0], failure[2] = memory, capacity
-            failure[1] = 0.0
-            for i in range(held):
-                failure[1] += bits[i, low[i]]
+        needed = 0.0
+        for i in range(held):
+            needed += scratch.candidate_bits[i, low[i]]
+        if needed > capacity:
+            failure[0], failure[1], failure[2] = memory, needed, capacity
             return False
+        if walk or double_buffered:
+            _choose_any(held, capacity, scratch)
+        else:
+            _choose_monotone(held, capacity, scratch)
         for i in range(held):
             o = problem.memory_operands[memory, i]
-            cuts[o, problem.memory_level[memory, o]] = choice[i]
+            cuts[o, problem.memory_level[memory, o]] = scratch.choice[i]
     return True
 
 
 @kernel
-def _choose(held, bits, cost, low, high, capacity, choice):
+def _choose_any(held, capacity, scratch):
     """Cheapest combination of one candidate per operand whose bits fit together; the last in lexicographic order wins ties."""
-    total = 0.0
-    for i in range(held):
-        total += bits[i, low[i]]
-    if total > capacity:
-        return False
+    bits, cost, low, high, choice = (
+        scratch.candidate_bits,
+        scratch.candidate_cost,
+        scratch.low,
+        scratch.high,
+        scratch.choice,
+    )
     best = np.inf
-    if held == 1:
-        for p in range(low[0], high[0] + 1):
+    for p in range(low[0], high[0] + 1):
+        if held == 1:
             if cost[0, p] <= best:
                 best = cost[0, p]
                 choice[0] = p
-        return True
-    for p in range(low[0], high[0] + 1):
+            continue
         for q in range(low[1], high[1] + 1):
             if held == 2:
                 if bits[0, p] + bits[1, q] <= capacity and cost[0, p] + cost[1, q] <= best:
@@ -140,11 +153,52 @@ def _choose(held, bits, cost, low, high, capacity, choice):
                 if bits[0, p] + bits[1, q] + bits[2, r] <= capacity and cost[0, p] + cost[1, q] + cost[2, r] <= best:
                     best = cost[0, p] + cost[1, q] + cost[2, r]
                     choice[0], choice[1], choice[2] = p, q, r
-    return True
 
 
 @kernel
-def check_allocation(problem, unrolling, states, traffic, loop_dim, loop_size, n, scratch, cuts, failure):
+def _choose_monotone(held, capacity, scratch):
+    """The same where every operand's bits rise with its cut and all sums are exact: linear in the last two operands.
+
+    As one operand takes more, the largest cut of the other that still fits only falls; ``choice`` of the last operand is the
+    cheapest up to there.
+    """
+    bits, cost, low, high, choice = (
+        scratch.candidate_bits,
+        scratch.candidate_cost,
+        scratch.low,
+        scratch.high,
+        scratch.choice,
+    )
+    last = held - 1
+    cheapest = scratch.cheapest  # of the last operand: best candidate in low..q
+    cheapest[low[last]] = low[last]
+    for q in range(low[last] + 1, high[last] + 1):
+        cheapest[q] = q if cost[last, q] <= cost[last, cheapest[q - 1]] else cheapest[q - 1]
+    if held == 1:
+        choice[0] = cheapest[high[0]]
+        return
+    best = np.inf
+    middle = last - 1
+    for outer in range(low[0], high[0] + 1 if held == 3 else low[0] + 1):
+        outer_bits = bits[0, outer] if held == 3 else 0.0
+        outer_cost = cost[0, outer] if held == 3 else 0.0
+        q = high[last]
+        for p in range(low[middle], high[middle] + 1):
+            taken = outer_bits + bits[middle, p]
+            while q >= low[last] and taken + bits[last, q] > capacity:
+                q -= 1
+            if q < low[last]:
+                break
+            total = outer_cost + cost[middle, p] + cost[last, cheapest[q]]
+            if total <= best:
+                best = total
+                choice[0] = outer
+                choice[middle] = p
+                choice[last] = cheapest[q]
+
+
+@kernel
+def check_allocation(problem, unrolling, states, content, loop_dim, loop_size, n, scratch, cuts, failure):
     """Do the given cuts fit every memory? States are positions; ``failure`` as in ``allocate_greedy``."""
     for memory in range(problem.memories):
         needed = 0.0
@@ -153,12 +207,12 @@ def check_allocation(problem, unrolling, states, traffic, loop_dim, loop_size, n
             if o < 0:
                 break
             level = problem.memory_level[memory, o]
+            row = problem.first_row[o] + level + 1
             start = cuts[o, level - 1] if level > 0 else 0
-            walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, start, scratch, traffic)
-            needed += held_bits(
-                problem, unrolling, states, traffic, o, level, start, cuts[o, level], n,
-                problem.memory_double_buffered[memory],
-            )
+            walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, start, scratch, content)
+            bits = level_bits(problem, unrolling, states, o, level, start)
+            double_buffered = problem.memory_double_buffered[memory] != 0
+            needed += held_bits(content[row, cuts[o, level]], content[row, n], bits, double_buffered)
         if needed > problem.memory_size[memory]:
             failure[0], failure[1], failure[2] = memory, needed, problem.memory_size[memory]
             return False

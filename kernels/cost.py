@@ -45,7 +45,7 @@ def mapping_cost(problem, states, traffic, state_at, n, loop_dim, loop_size, cut
         first = problem.first_row[o]
         for k in range(problem.levels[o]):
             energy_pj += traffic[first + k, state_at[scratch.position[first + k]], ENERGY_PJ]
-    fill_windows(problem, states, traffic, state_at, n, loop_dim, loop_size, scratch)
+    fill_windows(problem, states, traffic, state_at, loop_dim, loop_size, scratch)
     stall = 0.0
     for port in range(problem.ports):
         scratch.port_stall[port] = port_stall(problem, states, traffic, state_at, n, port, scratch)

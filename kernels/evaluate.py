@@ -6,7 +6,7 @@ from ._jit import kernel
 from .allocate import allocate_greedy, check_allocation
 from .cost import mapping_cost, place_boundaries
 from .problem import IRRELEVANT, N_DIMS, O
-from .traffic import CYCLES, N_STATE, REDUCES_ABOVE, SIZE, fill_boundary
+from .traffic import CYCLES, CYCLES_ABOVE, N_STATE, REDUCES_ABOVE, SIZE, fill_boundary
 
 @kernel
 def prefix_states(problem, unrolling, loop_dim, loop_size, states):
@@ -28,6 +28,7 @@ def prefix_states(problem, unrolling, loop_dim, loop_size, states):
         reduces = False
         for d in range(N_DIMS):
             reduces |= problem.relevance[O, d] == IRRELEVANT and states[p, SIZE + d] < unrolling.remaining[d]
+        states[p, CYCLES_ABOVE] = states[n, CYCLES] / states[p, CYCLES]
         states[p, REDUCES_ABOVE] = 1.0 if reduces else 0.0
 
 
@@ -54,7 +55,7 @@ def walk_tile(problem, unrolling, loop_dim, loop_size, scratch, o, k, tile):
 
 @kernel
 def evaluate_mapping(
-    problem, unrolling, loop_dim, loop_size, cuts, greedy, state_at, states, traffic, scratch, cost, failure
+    problem, unrolling, loop_dim, loop_size, cuts, greedy, state_at, states, content, traffic, scratch, cost, failure
 ):
     """Allocate (or check the given cuts), fill the traffic of this mapping's boundaries, and cost it.
 
@@ -62,7 +63,7 @@ def evaluate_mapping(
         unrolling: its ``remaining`` becomes the order's own iterations.
         cuts: int64[3, L]; filled when ``greedy``.
         state_at: int64[n + 1], filled with 0..n: states are positions.
-        states, traffic: tables of at least n + 1 states; ``traffic`` is filled at the boundaries' positions.
+        states, content, traffic: tables of at least n + 1 states; ``traffic`` is filled at the boundaries' positions.
         failure: float64[3]: memory, bits needed, bits available, when the mapping does not fit.
 
     Returns:
@@ -74,10 +75,10 @@ def evaluate_mapping(
         state_at[p] = p
     if greedy:
         fits = allocate_greedy(
-            problem, unrolling, states, traffic, state_at, loop_dim, loop_size, n, True, scratch, cuts, failure
+            problem, unrolling, states, content, state_at, loop_dim, loop_size, n, True, scratch, cuts, failure
         )
     else:
-        fits = check_allocation(problem, unrolling, states, traffic, loop_dim, loop_size, n, scratch, cuts, failure)
+        fits = check_allocation(problem, unrolling, states, content, loop_dim, loop_size, n, scratch, cuts, failure)
     if not fits:
         return False
     place_boundaries(problem, loop_dim, n, cuts, scratch)

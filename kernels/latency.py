@@ -27,65 +27,60 @@ PERIOD, WINDOW, COUNT, NEEDED, FLOOR = range(5)  # rows of Scratch.activity
 
 
 @kernel
-def outer_run(problem, o, loop_dim, loop_size, start, end, relevance):
-    """Product of the outermost run of loops of one relevance among the loops start..end-1."""
-    product = 1.0
-    for p in range(end - 1, start - 1, -1):
-        if problem.relevance[o, loop_dim[p]] != relevance:
-            break
-        product *= loop_size[p]
-    return product
-
-
-@kernel
-def fill_windows(problem, states, traffic, state_at, n, loop_dim, loop_size, scratch):
+def fill_windows(problem, states, traffic, state_at, loop_dim, loop_size, scratch):
     """Period, window and double-buffering flag of every boundary, from the positions of the boundaries.
 
-    A memory counts as double-buffered for an operand when twice the operand's *effective* tile (outermost relevant loops
-    taken off, since their data is replaced piece by piece) still fits beside what the memory holds.
+    While the outermost loops of a level are irrelevant to the operand, its tile is not needed anew: the window shrinks to the
+    period divided by them. While they are relevant, its data is replaced piece by piece: the effective tile is that much
+    smaller. A memory counts as double-buffered for an operand when twice its effective tile still fits beside what the memory
+    holds.
     """
     used = scratch.memory_used
     for m in range(problem.memories):
         used[m] = 0.0
     for i in range(3):
         o = problem.operand_order[i]
-        first = problem.first_row[o]
-        scratch.period[first] = scratch.window[first] = states[state_at[scratch.position[first]], CYCLES]
-        scratch.buffered[first] = 0
+        row = problem.first_row[o]
+        scratch.period[row] = scratch.window[row] = states[state_at[scratch.position[row]], CYCLES]
+        scratch.buffered[row] = 0
         start = 0
-        for k in range(1, problem.levels[o] + 1):
-            row = first + k
+        for level in range(problem.levels[o]):
+            row += 1
             end = scratch.position[row]
-            scratch.period[row] = states[state_at[end], CYCLES]
-            stationary = outer_run(problem, o, loop_dim, loop_size, start, end, IRRELEVANT)
-            scratch.window[row] = np.trunc(scratch.period[row] / stationary)
-            memory = problem.chain[o, k - 1]
-            used[memory] += effective_use(problem, traffic, state_at, loop_dim, loop_size, scratch, o, k)
+            state = state_at[end]
+            period = states[state, CYCLES]
+            bits = traffic[row, state, CONTENT_BITS + FRACTIONAL]
+            window = period
+            if end > start:
+                outermost = problem.relevance[o, loop_dim[end - 1]]
+                run = 1.0
+                p = end - 1
+                while p >= start and problem.relevance[o, loop_dim[p]] == outermost:
+                    run *= loop_size[p]
+                    p -= 1
+                if outermost == IRRELEVANT:
+                    window = period / run
+                elif outermost == RELEVANT:
+                    bits = np.floor(bits / run)
+            scratch.period[row] = period
+            scratch.window[row] = window
+            memory = problem.chain[o, level]
+            scratch.effective_use[row] = bits / problem.memory_size[memory]
+            used[memory] += scratch.effective_use[row]
             start = end
     for i in range(3):
         o = problem.operand_order[i]
-        first = problem.first_row[o]
-        for k in range(1, problem.levels[o] + 1):
-            memory = problem.chain[o, k - 1]
+        row = problem.first_row[o]
+        for level in range(problem.levels[o]):
+            row += 1
+            memory = problem.chain[o, level]
             if used[memory] <= 0.5:
-                scratch.buffered[first + k] = 1
-                continue
-            own = effective_use(problem, traffic, state_at, loop_dim, loop_size, scratch, o, k)
-            fits = own <= 1.0 - used[memory]
-            scratch.buffered[first + k] = 1 if fits else 0
-            if fits:
-                used[memory] += own
-
-
-@kernel
-def effective_use(problem, traffic, state_at, loop_dim, loop_size, scratch, o, k):
-    """Share of level k - 1 that the operand's effective tile takes."""
-    row = problem.first_row[o] + k
-    end = scratch.position[row]
-    start = scratch.position[row - 1] if k > 1 else 0
-    replaced = outer_run(problem, o, loop_dim, loop_size, start, end, RELEVANT)
-    bits = np.floor(traffic[row, state_at[end], CONTENT_BITS + FRACTIONAL] / replaced)
-    return bits / problem.memory_size[problem.chain[o, k - 1]]
+                scratch.buffered[row] = 1
+            elif scratch.effective_use[row] <= 1.0 - used[memory]:
+                scratch.buffered[row] = 1
+                used[memory] += scratch.effective_use[row]
+            else:
+                scratch.buffered[row] = 0
 
 
 @kernel

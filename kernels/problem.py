@@ -102,11 +102,13 @@ SCRATCH = np.dtype(
         ("low", np.int64, 3),
         ("high", np.int64, 3),
         ("choice", np.int64, 3),
+        ("cheapest", np.int64, MAX_LOOPS + 1),
         ("position", np.int64, _R),  # loops below each boundary, stationary loops merged down
         ("period", np.float64, _R),  # array operations between two transfers
         ("window", np.float64, _R),  # operations within which a transfer must end when nothing is buffered
         ("buffered", np.uint8, _R),  # the memory below the boundary has room for two tiles
         ("memory_used", np.float64, _M),
+        ("effective_use", np.float64, _R),  # share of the memory below the boundary that the effective tile takes
         ("port_stall", np.float64, _P),
         ("loading", np.float64, (3, _L, 4)),  # cycles of the first (inputs) or last (output) transfer
         ("activity", np.float64, (5, _A)),  # of the activities of one port

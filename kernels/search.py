@@ -27,7 +27,7 @@ from .problem import (
     unroll,
 )
 from .reduce import EVALUATED, offer
-from .traffic import CYCLES, N_STATE, N_TRAFFIC, REDUCES_ABOVE, SIZE, element_bits, fill_tables
+from .traffic import CYCLES, CYCLES_ABOVE, N_STATE, N_TRAFFIC, REDUCES_ABOVE, SIZE, element_bits, fill_tables
 
 STOP_EVERY = 512  # mappings between two looks at the stop flag
 
@@ -49,6 +49,8 @@ def lattice_states(problem, items, item_dim, item_size, item_count, stride):
                 states[s, SIZE + item_dim[i]] *= item_size[i]
             if below < item_count[i] and item_size[i] > 1 and problem.relevance[O, item_dim[i]] == IRRELEVANT:
                 states[s, REDUCES_ABOVE] = 1.0
+    for s in range(total):
+        states[s, CYCLES_ABOVE] = states[total - 1, CYCLES] / states[s, CYCLES]
     return states
 
 
@@ -116,8 +118,9 @@ def search_range(
     nest_dim, nest_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
     state_at = np.empty(MAX_LOOPS + 1, np.int64)
     prefix_states = np.empty((MAX_LOOPS + 1, N_STATE))
+    prefix_content = np.empty((problem.rows, MAX_LOOPS + 1))
     prefix_traffic = np.empty((problem.rows, MAX_LOOPS + 1, N_TRAFFIC))
-    states, traffic = prefix_states, prefix_traffic
+    states, content, traffic = prefix_states, prefix_content, prefix_traffic
     number = start
     i = np.searchsorted(offsets, start, side="right") - 1
     while number < stop:
@@ -136,8 +139,9 @@ def search_range(
         one_by_one = unrolling.fractional or fixed.shape[0] > 0
         if not one_by_one:
             states = lattice_states(problem, items, item_dim, item_size, item_count, stride)
+            content = np.empty((problem.rows, states.shape[0]))
             traffic = np.empty((problem.rows, states.shape[0], N_TRAFFIC))
-            fill_tables(problem, unrolling, states, scratch, traffic)
+            fill_tables(problem, unrolling, states, scratch, content, traffic)
         orders = offsets[i + 1] - offsets[i]
         rank = number - offsets[i]
         unrank_order(items, item_count, loops, orders, rank, order)
@@ -159,6 +163,7 @@ def search_range(
                     True,
                     state_at,
                     prefix_states,
+                    prefix_content,
                     prefix_traffic,
                     scratch,
                     cost,
@@ -166,7 +171,7 @@ def search_range(
                 )
             else:
                 fits = allocate_greedy(
-                    problem, unrolling, states, traffic, state_at, nest_dim, nest_size, loops, False, scratch, cuts, failure
+                    problem, unrolling, states, content, state_at, nest_dim, nest_size, loops, False, scratch, cuts, failure
                 )
                 if fits:
                     mapping_cost(problem, states, traffic, state_at, loops, nest_dim, nest_size, cuts, scratch, cost)

@@ -24,21 +24,24 @@ from .problem import (
 )
 
 
-# A table of states, float64[S, N_STATE]: sets of loops that may lie below a boundary. The last column range holds their
-# iterations per dimension.
-CYCLES, REDUCES_ABOVE, SIZE = range(3)  # iterations of these loops; is some loop outside irrelevant to the output?
+# A table of states, float64[S, N_STATE]: sets of loops that may lie below a boundary.
+CYCLES = 0  # iterations of these loops
+CYCLES_ABOVE = 1  # iterations of the other loops
+REDUCES_ABOVE = 2  # 1 where one of the others is irrelevant to the output
+SIZE = 3  # + dimension: iterations of these loops in each dimension
 N_STATE = SIZE + N_DIMS
+
+# The content table, float64[R, S]: elements of the tile below each boundary, fractional, not rounded (for allocation).
 
 # The traffic table, float64[R, S, N_TRAFFIC]. Each group of four is indexed by direction: 0, 1 at the low side of the memory
 # above the boundary (read down, write from below), 2, 3 at the high side of the memory below it (read up, write from above).
-CONTENT = 0  # elements of the tile, fractional, not rounded (allocation)
-CONTENT_BITS = 1  # + version: bits of the tile, rounded elements
-ENERGY_PJ = 3  # all accesses of the boundary
-ACCESSES = 4  # + direction: accesses of the full bandwidth
-TRANSFER_CYCLES = 8  # + direction: of one period
-AVERAGE_BANDWIDTH = 12  # + direction: bits per cycle
-ACTIVE = 16  # + direction: 1 where data moves
-N_TRAFFIC = 20
+CONTENT_BITS = 0  # + version: bits of the tile, rounded elements
+ENERGY_PJ = 2  # all accesses of the boundary
+ACCESSES = 3  # + direction: accesses of the full bandwidth
+TRANSFER_CYCLES = 7  # + direction: of one period
+AVERAGE_BANDWIDTH = 11  # + direction: bits per cycle
+ACTIVE = 15  # + direction: 1 where data moves
+N_TRAFFIC = 19
 
 
 @kernel
@@ -62,15 +65,6 @@ def word_accesses(amount, bits, bandwidth_min, bandwidth_max, periods, instances
         return 0.0
     words = np.ceil(amount * bits / bandwidth_min)
     return np.trunc(words * (bandwidth_min / bandwidth_max) * periods * instances)
-
-
-@kernel
-def fill_content(problem, unrolling, states, o, k, s, scratch, traffic):
-    """Size of the tile below boundary k: what level k - 1 must hold."""
-    row = problem.first_row[o] + k
-    for d in range(N_DIMS):
-        scratch.size[d] = states[s, SIZE + d] * unrolling.below[FRACTIONAL, row, d]
-    traffic[row, s, CONTENT] = tensor_size(problem, o, scratch.size)
 
 
 @kernel
@@ -173,14 +167,16 @@ def _reduces(problem, unrolling, version, k):
 
 
 @kernel
-def fill_tables(problem, unrolling, states, scratch, traffic):
+def fill_tables(problem, unrolling, states, scratch, content, traffic):
     """Fill every (row, state); the last state is complete."""
     total_cycles = states[states.shape[0] - 1, CYCLES]
     for o in range(3):
         for k in range(problem.levels[o] + 1):
             row = problem.first_row[o] + k
             for s in range(states.shape[0]):
-                fill_content(problem, unrolling, states, o, k, s, scratch, traffic)
+                for d in range(N_DIMS):
+                    scratch.size[d] = states[s, SIZE + d] * unrolling.below[FRACTIONAL, row, d]
+                content[row, s] = tensor_size(problem, o, scratch.size)
                 for version in range(2):
                     for d in range(N_DIMS):
                         # The boundary inside level 0 moves single elements, whatever the state: only its period counts.
