@@ -25,7 +25,7 @@ _PUBLIC = {
     "load_constraints": "fastmap.loading",
     "load_mapping": "fastmap.loading",
     "load_workload": "fastmap.loading",
-    "search": "fastmap.search",
+    "search": "fastmap.exploration",
 }
 
 __all__ = sorted(_PUBLIC)

@@ -101,7 +101,9 @@ class Evaluation:
                 "mac": energy.mac,
                 "memory": energy.memory,
                 "mac_breakdown": dict(energy.mac_breakdown),
-                "memory_breakdown": {o: [dict(level) for level in levels] for o, levels in energy.memory_breakdown.items()},
+                "memory_breakdown": {
+                    o: [dict(level) for level in levels] for o, levels in energy.memory_breakdown.items()
+                },
             },
             "latency_cycles": {
                 "total": latency.total,
@@ -150,11 +152,12 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Eval
     Raises:
         MappingError: the mapping does not belong to the layer and architecture, or does not fit a memory.
     """
-    import os
-    if not os.environ.get("NOCHECK"): mapping.check(layer, architecture)
+    mapping.check(layer, architecture)
     loops = mapping.temporal or ((layer.dimension_order[0], 1),)
     if len(loops) > MAX_LOOPS:
-        raise MappingError(f"mapping of {layer.name}: it has {len(loops)} temporal loops; at most {MAX_LOOPS} can be costed")
+        raise MappingError(
+            f"mapping of {layer.name}: it has {len(loops)} temporal loops; at most {MAX_LOOPS} can be costed"
+        )
     problem = lower(layer, architecture)
     array_dim, loop_dim, factor = lower_spatial(architecture, mapping.spatial.unrolling)
     unrolling, scratch = new_record(UNROLLING), new_record(SCRATCH)
@@ -175,7 +178,19 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Eval
     cost = np.empty(cost_kernels.N_COSTS)
     failure = np.zeros(3)
     if not evaluate_mapping(
-        problem, unrolling, nest_dim, nest_size, cuts, greedy, state_at, states, content, traffic, scratch, cost, failure
+        problem,
+        unrolling,
+        nest_dim,
+        nest_size,
+        cuts,
+        greedy,
+        state_at,
+        states,
+        content,
+        traffic,
+        scratch,
+        cost,
+        failure,
     ):
         raise MappingError(_misfit(layer, architecture, failure, greedy))
 
@@ -226,7 +241,9 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Eval
     found = mapping.model_copy(
         update={
             "allocation": {
-                operand: tuple(int(c) for c in cuts[o, : problem["levels"][o]]) if mapping.temporal else (0,) * int(problem["levels"][o])
+                operand: tuple(int(c) for c in cuts[o, : problem["levels"][o]])
+                if mapping.temporal
+                else (0,) * int(problem["levels"][o])
                 for o, operand in enumerate(OPERANDS)
             }
         }

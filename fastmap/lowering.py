@@ -17,7 +17,6 @@ from fastmap.layer import Layer
 IntArray = npt.NDArray[np.int64]
 
 TECHNOLOGY = macro_kernels.TECHNOLOGY_28NM
-MACRO_VARIANTS = {"zigzag": macro_kernels.VARIANT_ZIGZAG, "zigzag-imc": macro_kernels.VARIANT_ZIGZAG_IMC}
 
 
 def lower(layer: Layer, architecture: Architecture) -> Any:

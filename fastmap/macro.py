@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from fastmap.errors import InputError
 
 if TYPE_CHECKING:
+    from fastmap.architecture import Architecture
     from fastmap.kernels.macro import Macro, Technology
 
-__all__ = ["VARIANTS", "MacroReport", "macro_report"]
+__all__ = ["VARIANTS", "MacroReport", "architecture_report", "macro_report"]
 
 #: Names of the macro model's variants; the index is the constant that kernels take.
 VARIANTS = ("zigzag", "zigzag-imc")
@@ -103,6 +104,32 @@ def macro_report(
         tops=peak.tops,
         tops_per_watt=peak.tops_per_watt,
         tops_per_mm2=peak.tops_per_mm2,
+    )
+
+
+def architecture_report(architecture: Architecture, variant: str = "zigzag") -> MacroReport:
+    """Compute the peak figures of an architecture's array.
+
+    Raises:
+        InputError: the array is a plain MAC array, or outside of what the model covers.
+    """
+    array = architecture.array
+    if array.kind == "mac":
+        raise InputError(
+            f"{architecture.name} has a plain MAC array; the macro model is for in-memory-computing arrays"
+        )
+    return macro_report(
+        kind=array.kind,
+        columns=array.columns,
+        rows=array.rows,
+        activation_bits=array.activation_bits,
+        weight_bits=array.weight_bits,
+        bits_per_cycle=array.bits_per_cycle,
+        banks=array.banks,
+        adc_bits=array.adc_bits,
+        group_depth=architecture.cell_group_depth,
+        cells_area_mm2=architecture.cells.area_mm2,
+        variant=variant,
     )
 
 

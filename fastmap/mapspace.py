@@ -16,7 +16,7 @@ from fastmap.dimensions import LOOP_DIMENSIONS, OPERANDS
 from fastmap.errors import SearchError
 from fastmap.kernels.array import array_use
 from fastmap.kernels.orders import loop_items, unrank_order
-from fastmap.kernels.problem import MAX_LOOPS, UNROLLING
+from fastmap.kernels.problem import MAX_LOOPS, SCRATCH, UNROLLING
 from fastmap.kernels.search import candidate_orders, unrolling_fits
 from fastmap.layer import Layer
 from fastmap.lowering import lower, lower_spatial, new_record
@@ -89,8 +89,10 @@ class Mapspace:
             candidates = factor.reshape(1, -1)
         else:
             array_dim, loop_dim, candidates = _spatial_candidates(layer, architecture, problem, constraints.allowed)
-        fits = np.empty(len(candidates), np.bool_)
-        unrolling_fits(problem, unrolling, array_dim, loop_dim, candidates, fits)
+        fits = np.ones(len(candidates), np.bool_)
+        if constraints.spatial is None:
+            scratch = new_record(SCRATCH)
+            unrolling_fits(problem, unrolling, scratch, array_dim, loop_dim, candidates, fits)
         candidates = candidates[fits]
         if not len(candidates):
             raise SearchError(
@@ -102,9 +104,7 @@ class Mapspace:
         remaining = np.empty((count, len(LOOP_DIMENSIONS)), np.int64)
         loops = np.empty(count, np.int64)
         multiplicity = np.empty((count, MAX_LOOPS), np.int64)
-        candidate_orders(
-            problem, unrolling, array_dim, loop_dim, candidates, limit, remaining, loops, multiplicity
-        )
+        candidate_orders(problem, unrolling, array_dim, loop_dim, candidates, limit, remaining, loops, multiplicity)
 
         iterations = np.prod(remaining, axis=1, dtype=float)
         chosen = np.argsort(iterations, kind="stable")
@@ -134,8 +134,33 @@ class Mapspace:
         else:
             orders = _multinomials(multiplicity[chosen])
         return cls(
-            layer, architecture, constraints, problem, array_dim, loop_dim, candidates[chosen], remaining[chosen], orders
+            layer,
+            architecture,
+            constraints,
+            problem,
+            array_dim,
+            loop_dim,
+            candidates[chosen],
+            remaining[chosen],
+            orders,
         )
+
+    @classmethod
+    def restore(
+        cls,
+        layer: Layer,
+        architecture: Architecture,
+        constraints: Constraints,
+        *,
+        array_dim: IntArray,
+        loop_dim: IntArray,
+        candidates: IntArray,
+        remaining: IntArray,
+        orders: tuple[int, ...],
+    ) -> Mapspace:
+        """Put a stored space together again, so that its mappings keep their identities whatever is enumerated today."""
+        problem = lower(layer, architecture)
+        return cls(layer, architecture, constraints, problem, array_dim, loop_dim, candidates, remaining, orders)
 
     @cached_property
     def size(self) -> int:

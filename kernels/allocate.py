@@ -14,6 +14,7 @@ from ._jit import kernel
 from .problem import FRACTIONAL, N_DIMS, O, tensor_size
 from .traffic import CYCLES_ABOVE, REDUCES_ABOVE, element_bits
 
+
 @kernel
 def walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, start, scratch, content):
     """Elements that ``level`` holds when it keeps the loops up to p, for p = start..n, on tables whose states are positions.

@@ -8,6 +8,7 @@ from .cost import mapping_cost, place_boundaries
 from .problem import IRRELEVANT, N_DIMS, O
 from .traffic import CYCLES, CYCLES_ABOVE, N_STATE, REDUCES_ABOVE, SIZE, fill_boundary
 
+
 @kernel
 def prefix_states(problem, unrolling, loop_dim, loop_size, states):
     """One state per prefix of a given order (float64[n + 1, N_STATE], filled); ``unrolling.remaining`` becomes the order's own

@@ -72,7 +72,10 @@ PROBLEM = np.dtype(
         ("activity", np.int64, (_A, 3)),  # (operand, level, direction), grouped by port
         ("cycles_per_operation", np.float64),
         ("macs", np.float64),
-        ("weight_change_pj", np.float64),  # precharging one weight of a cell group; 0 where each multiplier has its own cell
+        (
+            "weight_change_pj",
+            np.float64,
+        ),  # precharging one weight of a cell group; 0 where each multiplier has its own cell
     ],
     align=True,
 )
@@ -202,7 +205,9 @@ def unroll(problem, array_dim, loop_dim, factor, out):
             for d in range(N_DIMS):
                 out.entry[version, row, d] = 1.0
     for i in range(3):
-        o = problem.operand_order[(2 * i) % 3]  # output, second input, first input: the loops of the last are needed below
+        o = problem.operand_order[
+            (2 * i) % 3
+        ]  # output, second input, first input: the loops of the last are needed below
         n_seen = 0
         levels = problem.levels[o]
         row = problem.first_row[o]

@@ -109,11 +109,7 @@ def offer_best(points, objective, energy_pj, latency_cycles, spatial, rank):
         objective, energy_pj, latency_cycles, points.energy_pj[place - 1], points.latency_cycles[place - 1]
     ):
         place -= 1
-    if (
-        place > 0
-        and points.energy_pj[place - 1] == energy_pj
-        and points.latency_cycles[place - 1] == latency_cycles
-    ):
+    if place > 0 and points.energy_pj[place - 1] == energy_pj and points.latency_cycles[place - 1] == latency_cycles:
         _claim(points, place - 1, spatial, rank)
         return
     if place == size:
@@ -198,6 +194,4 @@ def offer(reductions, energy_pj, latency_cycles, spatial, rank):
 def merge_best(target, source, objective):
     """Add the points of one list of best mappings to another."""
     for i in range(source.count[0]):
-        offer_best(
-            target, objective, source.energy_pj[i], source.latency_cycles[i], source.spatial[i], source.rank[i]
-        )
+        offer_best(target, objective, source.energy_pj[i], source.latency_cycles[i], source.spatial[i], source.rank[i])

@@ -134,7 +134,12 @@ def search_range(
             item_count[:items] = 1
         else:
             items, loops = loop_items(
-                unrolling.remaining, problem.dimension_order[: problem.dimensions], limit, item_dim, item_size, item_count
+                unrolling.remaining,
+                problem.dimension_order[: problem.dimensions],
+                limit,
+                item_dim,
+                item_size,
+                item_count,
             )
         one_by_one = unrolling.fractional or fixed.shape[0] > 0
         if not one_by_one:
@@ -171,7 +176,18 @@ def search_range(
                 )
             else:
                 fits = allocate_greedy(
-                    problem, unrolling, states, content, state_at, nest_dim, nest_size, loops, False, scratch, cuts, failure
+                    problem,
+                    unrolling,
+                    states,
+                    content,
+                    state_at,
+                    nest_dim,
+                    nest_size,
+                    loops,
+                    False,
+                    scratch,
+                    cuts,
+                    failure,
                 )
                 if fits:
                     mapping_cost(problem, states, traffic, state_at, loops, nest_dim, nest_size, cuts, scratch, cost)
@@ -190,8 +206,12 @@ def search_range(
 
 
 @kernel
-def unrolling_fits(problem, unrolling, array_dim, loop_dim, candidates, fits):
-    """Which candidates fit every memory before any temporal loop is placed (bool[S], filled). The others have no mapping."""
+def unrolling_fits(problem, unrolling, scratch, array_dim, loop_dim, candidates, fits):
+    """Which candidates fit every memory before any temporal loop is placed (bool[S], filled).
+
+    Whole units count here, 2 rather than 50 / 26 = 1.92: ZigZag truncates such a factor of a sliding dimension to 1, and so
+    lets a register feed two output positions with different inputs.
+    """
     for c in range(candidates.shape[0]):
         unroll(problem, array_dim, loop_dim, candidates[c], unrolling)
         fits[c] = True
@@ -199,8 +219,13 @@ def unrolling_fits(problem, unrolling, array_dim, loop_dim, candidates, fits):
             needed = 0.0
             for i in range(3):
                 o = problem.memory_operands[memory, i]
-                if o >= 0:
-                    row = problem.first_row[o] + problem.memory_level[memory, o] + 1
-                    needed += tensor_size(problem, o, unrolling.below[FRACTIONAL, row]) * element_bits(problem, o, False)
+                if o < 0:
+                    break
+                first = problem.first_row[o]
+                for d in range(N_DIMS):
+                    scratch.size[d] = 1.0
+                    for k in range(problem.memory_level[memory, o] + 1):
+                        scratch.size[d] *= np.ceil(unrolling.entry[FRACTIONAL, first + k, d] - 1e-9)
+                needed += tensor_size(problem, o, scratch.size) * element_bits(problem, o, False)
             if needed > problem.memory_size[memory]:
                 fits[c] = False

@@ -125,6 +125,17 @@ def check_options(objective: str, strategy: str, cost_model: str, top: int, thre
             raise InputError(f"{name} must be a positive integer, not {number!r}")
 
 
+def check_size(space: Mapspace, threads: int | None, force: bool) -> None:
+    """Refuse a space that takes too long to enumerate, unless forced."""
+    seconds = expected_seconds(space.size, threads)
+    if seconds > LONG_SECONDS and not force:
+        raise SearchError(
+            f"{space.layer.name} on {space.architecture.name} has {space.size:.3e} mappings "
+            f"({len(space.orders)} spatial mappings), which would take about {readable_time(seconds)}; narrow it with "
+            "max_spatial_mappings, min_array_utilization or loop_factor_limit, or force the search"
+        )
+
+
 def expected_seconds(mappings: int, threads: int | None = None) -> float:
     """Roughly how long a search of so many mappings takes."""
     return mappings / (ASSUMED_RATE * (threads or available_threads()))
@@ -163,13 +174,7 @@ def search_space(
 ) -> SearchResult:
     """Cost every mapping of a space; see ``search``."""
     workers = threads or available_threads()
-    seconds = expected_seconds(space.size, workers)
-    if seconds > LONG_SECONDS and not force:
-        raise SearchError(
-            f"{space.layer.name} on {space.architecture.name} has {space.size:.3e} mappings "
-            f"({len(space.orders)} spatial mappings), which would take about {readable_time(seconds)}; narrow it with "
-            "max_spatial_mappings, min_array_utilization or loop_factor_limit, or force the search"
-        )
+    check_size(space, threads, force)
     offsets = space.offsets()
     seconds_compile = compile_kernels(space)
     start = time.perf_counter()
@@ -187,7 +192,14 @@ def search_space(
                 if first >= space.size:
                     return
                 reductions[worker] = _run_range(
-                    space, array_pj, offsets, first, min(first + chunk, space.size), reductions[worker], control, done[worker]
+                    space,
+                    array_pj,
+                    offsets,
+                    first,
+                    min(first + chunk, space.size),
+                    reductions[worker],
+                    control,
+                    done[worker],
                 )
         except BaseException as error:
             failures.append(error)
@@ -257,7 +269,14 @@ def _array_energies_pj(space: Mapspace) -> Any:
     else:
         macro = lower_macro(space.architecture)
         array_energies_pj(
-            space.problem, macro, TECHNOLOGY, VARIANT_ZIGZAG, space.array_dim, space.loop_dim, space.candidates, energies
+            space.problem,
+            macro,
+            TECHNOLOGY,
+            VARIANT_ZIGZAG,
+            space.array_dim,
+            space.loop_dim,
+            space.candidates,
+            energies,
         )
     return energies
 
@@ -360,16 +379,16 @@ def _range_of(counts: Any) -> tuple[int, int]:
 
 def _histogram(counts: Any, scale: float = 1.0) -> Histogram:
     first, last = _range_of(counts)
-    return Histogram(
-        bin_edges(first, last, reduce_kernels.BINS_PER_OCTAVE) * scale, counts[first : last + 1].copy()
-    )
+    return Histogram(bin_edges(first, last, reduce_kernels.BINS_PER_OCTAVE) * scale, counts[first : last + 1].copy())
 
 
 def _joint_histogram(counts: Any) -> Histogram2D:
     rows, columns = _range_of(counts.sum(axis=1)), _range_of(counts.sum(axis=0))
     step = reduce_kernels.JOINT_BINS_PER_OCTAVE
     return Histogram2D(
-        bin_edges(*rows, step), bin_edges(*columns, step), counts[rows[0] : rows[1] + 1, columns[0] : columns[1] + 1].copy()
+        bin_edges(*rows, step),
+        bin_edges(*columns, step),
+        counts[rows[0] : rows[1] + 1, columns[0] : columns[1] + 1].copy(),
     )
 
 
@@ -397,11 +416,13 @@ def plan_network(
     architecture: Architecture,
     constraints: Callable[[Layer], Constraints | None] | Constraints | None = None,
     *,
+    layers: Iterable[Layer] | None = None,
     data_locality: bool = False,
 ) -> NetworkPlan:
     """Build the space of every layer.
 
     Args:
+        layers: only these of the workload.
         constraints: for all layers, or a function of the layer.
         data_locality: keep the activations between layers in the lowest memory that holds them, as ZigZag's network runs do.
     """
@@ -412,7 +433,7 @@ def plan_network(
         local = localize(workload, architecture)
     known: dict[tuple[Any, ...], Mapspace] = {}
     spaces: dict[str, Mapspace] = {}
-    for layer in workload:
+    for layer in workload if layers is None else layers:
         on = local.get(layer.name, architecture)
         given = constraints(layer) if callable(constraints) else constraints
         key = (layer.signature, on.model_dump_json(), None if given is None else given.model_dump_json())
@@ -455,8 +476,3 @@ def search_network(
         if keep is not None:
             keep(name, results[name])
     return NetworkResult(plan.workload.name, plan.architecture, results)
-
-
-def total_size(plans: Iterable[NetworkPlan]) -> int:
-    """Mappings to cost in several plans."""
-    return sum(plan.size for plan in plans)

@@ -1,0 +1,359 @@
+"""The command line. Imports what it needs where it needs it, so that ``--help`` stays quick."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import fastmap
+from fastmap.errors import FastmapError, InputError
+
+if TYPE_CHECKING:
+    from fastmap.architecture import Architecture
+    from fastmap.exploration import NetworkPlan
+    from fastmap.layer import Layer
+    from fastmap.mapping import Constraints
+    from fastmap.result import NetworkResult, SearchResult
+    from fastmap.workload import Workload
+
+EXIT_OURS, EXIT_USER, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one sentence."""
+
+    def error(self, message: str) -> Any:
+        """Leave with the exit code of a user's mistake."""
+        self.exit(EXIT_USER, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 2 for the user's mistake, 1 for ours, 130 for Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except FastmapError as error:
+        print(f"fastmap: {error}", file=sys.stderr)
+        return EXIT_USER
+    except KeyboardInterrupt:
+        print("fastmap: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as head, has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="fastmap", description="Exhaustive mapping search for in-memory-computing accelerators.")
+    parser.add_argument("--version", action="version", version=f"fastmap {fastmap.__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
+
+    search = _command(commands, "search", _search, "find the best mappings of a network's layers")
+    _workload(search)
+    search.add_argument("--arch", nargs="+", required=True, metavar="ARCH", help="architectures: zoo names or files")
+    _space(search)
+    search.add_argument("--objective", default="edp", metavar="WHAT", help="energy, latency or edp (default)")
+    search.add_argument("--strategy", default="exhaustive", metavar="HOW", help="exhaustive (default)")
+    search.add_argument("--cost-model", default="zigzag", metavar="MODEL", help="zigzag (default): as ZigZag 3.9.1")
+    search.add_argument("--top", type=int, default=10, metavar="N", help="distinct points to keep for each objective")
+    search.add_argument("--threads", type=int, metavar="N", help="default: one for each processor")
+    search.add_argument("-o", "--output", metavar="FILE", help="store the results in this HDF5 file")
+    search.add_argument("--force", action="store_true", help="overwrite the output; search longer than an hour")
+    search.add_argument("--explain", action="store_true", help="show loop nest and breakdown of each best mapping")
+    search.add_argument("--quiet", action="store_true", help="no announcement and no progress bar")
+
+    evaluate = _command(commands, "evaluate", _evaluate, "cost one mapping of one layer")
+    _workload(evaluate)
+    evaluate.add_argument("--arch", required=True, metavar="ARCH", help="architecture: zoo name or file")
+    evaluate.add_argument("--mapping", required=True, metavar="FILE", help="mapping file (YAML or JSON)")
+    evaluate.add_argument("--explain", action="store_true", help="show loop nest and breakdown")
+
+    count = _command(commands, "count", _count, "count the mappings of a network's layers")
+    _workload(count)
+    count.add_argument("--arch", nargs="+", required=True, metavar="ARCH", help="architectures: zoo names or files")
+    _space(count)
+
+    macro = _command(commands, "macro", _macro, "energy, clock, area and peak figures of an array")
+    macro.add_argument("arch", nargs="+", metavar="ARCH", help="architectures: zoo names or files")
+    macro.add_argument("--variant", default="zigzag", metavar="MODEL", help="zigzag (default) or zigzag-imc")
+
+    zoo = _command(commands, "zoo", _zoo, "list the zoo, or show one of its entries")
+    zoo.add_argument("name", nargs="?", metavar="NAME", help="architecture or workload to show")
+    return parser
+
+
+def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+    parser.set_defaults(run=run)
+    parser.add_argument("--json", action="store_true", help="print JSON for machines")
+    return parser
+
+
+def _workload(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("workload", metavar="WORKLOAD", help="zoo name, YAML or ONNX file")
+    parser.add_argument("--layer", nargs="+", metavar="NAME", help="only these layers")
+
+
+def _space(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what to choose from")
+    group.add_argument("--constraints", metavar="FILE", help="constraints file, or ZigZag's mapping file")
+    group.add_argument("--max-spatial-mappings", type=int, metavar="N", help="only those that fill the array best")
+    group.add_argument("--min-array-utilization", type=float, metavar="SHARE", help="only those that use this share")
+    group.add_argument("--loop-factor-limit", type=int, metavar="N", help="at most N loops (ZigZag's lpf_limit)")
+    group.add_argument(
+        "--data-locality", action="store_true", help="keep activations on chip between layers if they fit"
+    )
+
+
+def _load_workload(options: argparse.Namespace) -> Workload:
+    from fastmap.loading import load_workload
+
+    workload = load_workload(options.workload)
+    if not workload.layers:
+        raise InputError(f"{options.workload}: has no layer that maps to an array")
+    return workload
+
+
+def _chosen(options: argparse.Namespace, workload: Workload) -> list[Layer]:
+    return [workload[name] for name in dict.fromkeys(options.layer)] if options.layer else list(workload)
+
+
+def _constraints(options: argparse.Namespace, architecture: Architecture) -> Callable[[Layer], Constraints]:
+    """Constraints of the file and of the options, which win."""
+    from fastmap.loading import load_constraints
+    from fastmap.mapping import Constraints
+
+    names = ("max_spatial_mappings", "min_array_utilization", "loop_factor_limit")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    extra = Constraints.from_dict(given)
+    from_file = load_constraints(options.constraints) if options.constraints else None
+
+    def for_layer(layer: Layer) -> Constraints:
+        if from_file is None:
+            return extra
+        return from_file.for_layer(layer, architecture).model_copy(update=given)
+
+    return for_layer
+
+
+def _plans(options: argparse.Namespace) -> list[NetworkPlan]:
+    """Load everything and count the spaces, for every architecture."""
+    from fastmap.exploration import plan_network
+    from fastmap.loading import load_architecture
+
+    workload = _load_workload(options)
+    chosen = _chosen(options, workload)
+    architectures = [load_architecture(name) for name in options.arch]
+    names = [architecture.name for architecture in architectures]
+    if len(set(names)) < len(names):
+        raise InputError(f"--arch: two architectures have the same name ({', '.join(names)})")
+    for architecture in architectures:
+        for warning in architecture.warnings:
+            print(f"fastmap: {architecture.name}: warning: {warning}", file=sys.stderr)
+    return [
+        plan_network(
+            workload,
+            architecture,
+            _constraints(options, architecture),
+            layers=chosen,
+            data_locality=options.data_locality,
+        )
+        for architecture in architectures
+    ]
+
+
+def _search(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from fastmap import text
+    from fastmap.exploration import (
+        Control,
+        check_options,
+        check_size,
+        expected_seconds,
+        readable_time,
+        search_network,
+    )
+    from fastmap.store import ResultFile
+
+    check_options(options.objective, options.strategy, options.cost_model, options.top, options.threads)
+    plans = _plans(options)
+    size = sum(plan.size for plan in plans)
+    for plan in plans:
+        for space in plan.distinct.values():
+            check_size(space, options.threads, options.force)
+    output = ResultFile.create(options.output, overwrite=options.force) if options.output else None
+    if not options.quiet:
+        distinct = sum(len(plan.distinct) for plan in plans)
+        names = ", ".join(plan.architecture.name for plan in plans)
+        stored = f", about {50 * distinct} kB to {options.output}" if output else ""
+        print(
+            f"{plans[0].workload.name} on {names}: {size:,} mappings of {distinct} distinct layers, "
+            f"about {readable_time(expected_seconds(size, options.threads))}{stored}",
+            file=sys.stderr,
+        )
+    control = Control()
+    results: list[NetworkResult] = []
+    try:
+        with tqdm(total=size, unit=" mappings", unit_scale=True, disable=options.quiet, mininterval=0.2) as bar:
+            for plan in plans:
+                bar.set_description(plan.architecture.name)
+
+                def keep(name: str, result: SearchResult) -> None:
+                    if output:
+                        output.write(result, name)
+
+                results.append(
+                    search_network(
+                        plan,
+                        options.objective,
+                        top=options.top,
+                        threads=options.threads,
+                        force=options.force,
+                        progress=bar.update,
+                        control=control,
+                        keep=keep,
+                    )
+                )
+                if control.stopped:
+                    break
+    finally:
+        if output:
+            output.close()
+    results = [result for result in results if result.results]
+    if options.json:
+        print(json.dumps([_network_dict(result) for result in results], indent=1))
+    else:
+        print("\n\n".join(text.network(result, options.objective) for result in results))
+        if options.explain:
+            for result in results:
+                for _, found in result:
+                    print()
+                    print(text.explain(found.best[0], found.architecture))
+        if output:
+            print(f"\nstored in {options.output}")
+    if control.stopped:
+        print("fastmap: interrupted; what was done is kept" + (" and stored" if output else ""), file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _network_dict(result: NetworkResult) -> dict[str, Any]:
+    layers = {}
+    for name, found in result:
+        layers[name] = {
+            "best": [each.to_dict() for each in found.best],
+            "pareto": [
+                {"energy_pj": float(e), "latency_cycles": float(c)}
+                for e, c in zip(found.points["pareto"].energy_pj, found.points["pareto"].latency_cycles, strict=True)
+            ],
+            "optimal": found.optimal,
+            "certificate": found.certificate,
+            "statistics": found.statistics,
+        }
+    return {
+        "workload": result.workload,
+        "architecture": result.architecture.name,
+        "totals": result.totals,
+        "complete": result.complete,
+        "layers": layers,
+    }
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from fastmap import text
+    from fastmap.evaluation import evaluate
+    from fastmap.loading import load_architecture, load_mapping
+
+    workload = _load_workload(options)
+    layers = _chosen(options, workload)
+    if len(layers) != 1:
+        names = ", ".join(layer.name for layer in workload)
+        raise InputError(f"evaluate takes one layer: choose one of {workload.name}'s with --layer ({names})")
+    architecture = load_architecture(options.arch)
+    found = evaluate(layers[0], architecture, load_mapping(options.mapping))
+    if options.json:
+        print(json.dumps(found.to_dict(), indent=1))
+    else:
+        print(text.explain(found, architecture) if options.explain else text.figures(found))
+    return 0
+
+
+def _count(options: argparse.Namespace) -> int:
+    from fastmap import text
+    from fastmap.exploration import expected_seconds, readable_time
+
+    plans = _plans(options)
+    if options.json:
+        data = [
+            {
+                "workload": plan.workload.name,
+                "architecture": plan.architecture.name,
+                "mappings": plan.size,
+                "layers": {
+                    name: {"spatial_mappings": len(space.orders), "mappings": space.size}
+                    for name, space in plan.spaces.items()
+                },
+            }
+            for plan in plans
+        ]
+        print(json.dumps(data, indent=1))
+        return 0
+    parts = []
+    for plan in plans:
+        rows = [
+            (name, f"{len(space.orders):,}", f"{space.size:,}", readable_time(expected_seconds(space.size)))
+            for name, space in plan.spaces.items()
+        ]
+        rows.append(("all distinct", "", f"{plan.size:,}", readable_time(expected_seconds(plan.size))))
+        header = ("layer", "spatial mappings", "mappings", "about")
+        parts.append(f"{plan.workload.name} on {plan.architecture.name}\n{text.table(header, rows)}")
+    print("\n\n".join(parts))
+    return 0
+
+
+def _macro(options: argparse.Namespace) -> int:
+    from fastmap import text
+    from fastmap.loading import load_architecture
+    from fastmap.macro import architecture_report
+
+    architectures = [load_architecture(name) for name in options.arch]
+    reports = [architecture_report(architecture, options.variant) for architecture in architectures]
+    if options.json:
+        data = {a.name: report.to_dict() for a, report in zip(architectures, reports, strict=True)}
+        print(json.dumps(data, indent=1))
+    else:
+        print("\n\n".join(text.macro(report, a.name) for a, report in zip(architectures, reports, strict=True)))
+    return 0
+
+
+def _zoo(options: argparse.Namespace) -> int:
+    from fastmap import text, zoo
+    from fastmap.loading import load_architecture, load_workload
+
+    if options.name is not None:
+        kinds = [kind for kind in zoo.FOLDERS if options.name in zoo.names(kind)]
+        if not kinds:
+            known = ", ".join(name for kind in zoo.FOLDERS for name in zoo.names(kind))
+            raise InputError(f"the zoo has no {options.name!r} (it has {known})")
+        if options.json:
+            load: Callable[[str], Any] = load_architecture if kinds[0] == "architecture" else load_workload
+            print(json.dumps(load(options.name).model_dump(mode="json"), indent=1))
+        else:
+            print(zoo.text(kinds[0], options.name), end="")
+        return 0
+    if options.json:
+        print(json.dumps({kind: list(zoo.names(kind)) for kind in zoo.FOLDERS}, indent=1))
+        return 0
+    for kind in zoo.FOLDERS:
+        rows = [(name, zoo.description(kind, name)) for name in zoo.names(kind)]
+        print(text.table((kind, "<what it is"), rows))
+        print()
+    print("fastmap zoo NAME shows an entry's file.")
+    return 0
