@@ -12,7 +12,9 @@ class InputError(FastmapError):
 
 
 class MappingError(FastmapError):
-    """A mapping does not belong to the layer and architecture, or does not fit (which memory, bits needed, available)."""
+    """A mapping does not belong to the layer and architecture, or does not fit (which memory, bits needed,
+    available).
+    """
 
 
 class SearchError(FastmapError):

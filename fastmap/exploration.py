@@ -18,7 +18,7 @@ import numpy as np
 
 from fastmap.architecture import Architecture
 from fastmap.errors import InputError, SearchError
-from fastmap.evaluation import array_clock_ns
+from fastmap.evaluation import array_clock_ns, evaluate
 from fastmap.kernels import reduce as reduce_kernels
 from fastmap.kernels.array import array_energies_pj
 from fastmap.kernels.macro import VARIANT_ZIGZAG
@@ -84,7 +84,7 @@ def search(
     top: int = 10,
     threads: int | None = None,
     force: bool = False,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
     control: Control | None = None,
 ) -> SearchResult:
     """Search the mapping space of one layer.
@@ -169,7 +169,7 @@ def search_space(
     top: int,
     threads: int | None,
     force: bool,
-    progress: Callable[[int], None] | None,
+    progress: Callable[[int], object] | None,
     control: Control,
 ) -> SearchResult:
     """Cost every mapping of a space; see ``search``."""
@@ -307,10 +307,10 @@ def _run_range(
         if first >= stop or control.stopped:
             return reductions
         front = _new_points(2 * len(reductions.front.energy_pj))
-        n = int(reductions.front.count[0])
+        n = int(reductions.front.used[0])
         for old, new in zip(reductions.front, front, strict=True):
             new[: min(n, len(old))] = old[: min(n, len(old))]
-        front.count[0] = n
+        front.used[0] = n
         reductions = reductions._replace(front=front)
 
 
@@ -324,22 +324,26 @@ def _new_reductions(top: int) -> Any:
     fine = reduce_kernels.OCTAVES * reduce_kernels.BINS_PER_OCTAVE
     coarse = reduce_kernels.OCTAVES * reduce_kernels.JOINT_BINS_PER_OCTAVE
     return reduce_kernels.Reductions(
-        *(_new_points(top) for _ in range(reduce_kernels.N_OBJECTIVES)),
-        _new_points(FIRST_FRONT),
-        *(np.zeros(fine, np.int64) for _ in range(3)),
-        np.zeros((coarse, coarse), np.int64),
-        np.zeros(2, np.int64),
+        best_energy=_new_points(top),
+        best_latency=_new_points(top),
+        best_edp=_new_points(top),
+        front=_new_points(FIRST_FRONT),
+        energy_histogram=np.zeros(fine, np.int64),
+        latency_histogram=np.zeros(fine, np.int64),
+        edp_histogram=np.zeros(fine, np.int64),
+        joint_histogram=np.zeros((coarse, coarse), np.int64),
+        totals=np.zeros(2, np.int64),
     )
 
 
 def _merge(parts: list[Any], top: int) -> Any:
     """Merge what the threads kept; the order does not matter."""
-    merged = _new_reductions(top)._replace(front=_new_points(max(1, sum(int(each.front.count[0]) for each in parts))))
+    merged = _new_reductions(top)._replace(front=_new_points(max(1, sum(int(each.front.used[0]) for each in parts))))
     for part in parts:
         reduce_kernels.merge_best(merged.best_energy, part.best_energy, reduce_kernels.ENERGY)
         reduce_kernels.merge_best(merged.best_latency, part.best_latency, reduce_kernels.LATENCY)
         reduce_kernels.merge_best(merged.best_edp, part.best_edp, reduce_kernels.EDP)
-        for i in range(int(part.front.count[0])):
+        for i in range(int(part.front.used[0])):
             reduce_kernels.offer_front(
                 merged.front,
                 part.front.energy_pj[i],
@@ -354,9 +358,7 @@ def _merge(parts: list[Any], top: int) -> Any:
 
 def _points(space: Mapspace, points: Any) -> Points:
     """Give every kept mapping its identity, the greedy allocation included."""
-    from fastmap.evaluation import evaluate
-
-    n = int(points.count[0])
+    n = int(points.used[0])
     identity = np.empty((n, 3), np.uint64)
     for i in range(n):
         spatial, rank = int(points.spatial[i]), int(points.rank[i])
@@ -424,7 +426,8 @@ def plan_network(
     Args:
         layers: only these of the workload.
         constraints: for all layers, or a function of the layer.
-        data_locality: keep the activations between layers in the lowest memory that holds them, as ZigZag's network runs do.
+        data_locality: keep the activations between layers in the lowest memory that holds them, as ZigZag's network
+        runs do.
     """
     local: dict[str, Architecture] = {}
     if data_locality:
@@ -450,7 +453,7 @@ def search_network(
     top: int = 10,
     threads: int | None = None,
     force: bool = False,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
     control: Control | None = None,
     keep: Callable[[str, SearchResult], None] | None = None,
 ) -> NetworkResult:

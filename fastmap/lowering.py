@@ -92,7 +92,9 @@ def new_record(dtype: np.dtype[np.void]) -> Any:
 
 
 def _relevance(layer: Layer) -> IntArray:
-    """Role of every loop dimension for every operand; a dimension of size 1 that an operand does not have is neutral."""
+    """Role of every loop dimension for every operand; a dimension of size 1 that an operand does not have is
+    neutral.
+    """
     relevance = np.full((3, len(LOOP_DIMENSIONS)), problem_kernels.NEUTRAL, np.int64)
     for o, operand in enumerate(OPERANDS):
         partial = PARTIALLY_RELEVANT[operand] if layer.sliding_window else ()

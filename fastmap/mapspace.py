@@ -1,9 +1,12 @@
-"""The mapping space of a layer on an architecture: which spatial mappings, how many orders, and which number is which mapping."""
+"""The mapping space of a layer on an architecture: which spatial mappings, how many orders, and which number is
+which mapping.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping as MappingABC, Sequence
+from collections.abc import Mapping as MappingABC
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -34,9 +37,9 @@ DIAGONAL_PARTNER = {"OX": "FX", "OY": "FY"}
 def default_allowed(architecture: Architecture) -> dict[str, tuple[str, ...]]:
     """Loop dimensions that each array dimension can unroll.
 
-    In an in-memory-computing array the columns share their inputs and the rows add up: output channels go along the word
-    lines, reduction loops along the bit lines, and output positions join the word lines where a filter dimension on the bit
-    lines lets them share inputs (a diagonal). Banks, and the dimensions of a plain MAC array, take any loop.
+    In an in-memory-computing array the columns share their inputs and the rows add up: output channels go along the
+    word lines, reduction loops along the bit lines, and output positions join the word lines where a filter dimension
+    on the bit lines lets them share inputs (a diagonal). Banks, and the dimensions of a plain MAC array, take any loop.
     """
     names = list(architecture.array.dimensions)
     if architecture.array.kind == "mac":
@@ -60,8 +63,8 @@ def unroll_factors(size: int, limit: int) -> list[int]:
 class Mapspace:
     """All mappings of a layer on an architecture that the constraints admit, each order with its greedy allocation.
 
-    Mappings are identified by (spatial index, order rank): the spatial mappings that keep the array busiest come first, orders
-    are ranked lexicographically.
+    Mappings are identified by (spatial index, order rank): the spatial mappings that keep the array busiest come
+    first, orders are ranked lexicographically.
     """
 
     layer: Layer
@@ -96,8 +99,8 @@ class Mapspace:
         candidates = candidates[fits]
         if not len(candidates):
             raise SearchError(
-                f"{layer.name} fits nowhere on {architecture.name}: no admitted spatial mapping leaves room for a single "
-                "element of each operand in every memory"
+                f"{layer.name} fits nowhere on {architecture.name}: no admitted spatial mapping leaves room for a "
+                "single element of each operand in every memory"
             )
         limit = constraints.loop_factor_limit or 0
         count = len(candidates)
@@ -115,7 +118,8 @@ class Mapspace:
             if not len(kept):
                 raise SearchError(
                     f"{layer.name} on {architecture.name}: no spatial mapping uses min_array_utilization = "
-                    f"{constraints.min_array_utilization:g} of the array; the most that any uses is {utilization.max():.4g}"
+                    f"{constraints.min_array_utilization:g} of the array; the most that any uses is "
+                    f"{utilization.max():.4g}"
                 )
             chosen = kept
         if constraints.temporal is not None:
@@ -158,7 +162,9 @@ class Mapspace:
         remaining: IntArray,
         orders: tuple[int, ...],
     ) -> Mapspace:
-        """Put a stored space together again, so that its mappings keep their identities whatever is enumerated today."""
+        """Put a stored space together again, so that its mappings keep their identities whatever is enumerated
+        today.
+        """
         problem = lower(layer, architecture)
         return cls(layer, architecture, constraints, problem, array_dim, loop_dim, candidates, remaining, orders)
 

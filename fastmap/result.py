@@ -189,7 +189,9 @@ class NetworkResult:
 
     @cached_property
     def totals(self) -> dict[str, float]:
-        """Sums over the layers, one after the other: energy_pj, latency_cycles, latency_ns, and their product edp_pj_ns."""
+        """Sums over the layers, one after the other: energy_pj, latency_cycles, latency_ns, and their product
+        edp_pj_ns.
+        """
         best = [result.best[0] for result in self.results.values()]
         energy = sum(each.energy_pj.total for each in best)
         cycles = sum(each.latency_cycles.total for each in best)

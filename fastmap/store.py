@@ -11,8 +11,9 @@ Layout (schema version 1)::
                             energy_latency: the joint distribution
         space/              what turns a mapping_id into a mapping: the factors of every spatial mapping
 
-``mapping_id`` is (spatial index, order rank, allocation code). Layers that are identical share one group through a hard link.
-A group gets its name only when it is whole, and the file is flushed then; a group named ``_unfinished`` is what a kill left.
+``mapping_id`` is (spatial index, order rank, allocation code). Layers that are identical share one group through a
+hard link. A group gets its name only when it is whole, and the file is flushed then; a group named ``_unfinished`` is
+what a kill left.
 """
 
 from __future__ import annotations

@@ -10,12 +10,11 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 from numba.core import config
 
-_F = TypeVar("_F", bound=Callable[..., Any])
 _HERE = Path(__file__).resolve().parent
 
 
@@ -35,12 +34,11 @@ def _cache_folder() -> str:
     return str(Path(base) / _content_key())
 
 
-config.CACHE_DIR = _cache_folder()
+config.CACHE_DIR = _cache_folder()  # type: ignore[attr-defined]
 
 
-def kernel(function: _F) -> _F:
+def kernel(function: Callable[..., Any]) -> Any:
     """Compile a kernel: nogil so that Python threads run it in parallel; cached so that a second process starts warm;
     numpy's error model so that a division needs no test for zero (which would block vectorisation).
     """
-    compiled: _F = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    return compiled
+    return numba.njit(cache=True, nogil=True, error_model="numpy")(function)

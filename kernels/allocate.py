@@ -1,9 +1,12 @@
-"""How many of an order's loops each operand keeps at each memory level: ZigZag's greedy allocation, and the check of any other.
+"""How many of an order's loops each operand keeps at each memory level: ZigZag's greedy allocation, and the check of
+any other.
 
 ``cuts[o, m]`` is the number of loops (innermost first) at or below level m of operand o.
 
-Keeping one more relevant loop at a level often leaves exactly as much work above, a tie. With an unrolling that is not whole,
-the last digit of a product decides such ties, so its order of multiplication matters: ``walk_content`` follows ZigZag's.
+Keeping one more relevant loop at a level often leaves exactly as much work above, a tie. With an unrolling that is
+not whole,
+the last digit of a product decides such ties, so its order of multiplication matters: ``walk_content`` follows
+ZigZag's.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from .traffic import CYCLES_ABOVE, REDUCES_ABOVE, element_bits
 
 @kernel
 def walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, start, scratch, content):
-    """Elements that ``level`` holds when it keeps the loops up to p, for p = start..n, on tables whose states are positions.
+    """Elements that ``level`` holds when it keeps the loops up to p, for p = start..n, on tables whose states are
+    positions.
 
     Multiplied from the bottom: each level's unrolling, then its loops.
     """
@@ -62,8 +66,8 @@ def held_bits(elements, complete_elements, bits, double_buffered):
 def allocate_greedy(
     problem, unrolling, states, content, state_at, loop_dim, loop_size, n, walk, scratch, cuts, failure
 ):
-    """ZigZag's allocation of one order: memory by memory, the feasible combination of cuts that leaves the fewest bits times
-    iterations above; the last among equals.
+    """ZigZag's allocation of one order: memory by memory, the feasible combination of cuts that leaves the fewest
+    bits times iterations above; the last among equals.
 
     Args:
         content: table of contents; filled on the way when ``walk`` (then states are positions).
@@ -129,7 +133,9 @@ def allocate_greedy(
 
 @kernel
 def _choose_any(held, capacity, scratch):
-    """Cheapest combination of one candidate per operand whose bits fit together; the last in lexicographic order wins ties."""
+    """Cheapest combination of one candidate per operand whose bits fit together; the last in lexicographic order
+    wins ties.
+    """
     bits, cost, low, high, choice = (
         scratch.candidate_bits,
         scratch.candidate_cost,
@@ -160,8 +166,8 @@ def _choose_any(held, capacity, scratch):
 def _choose_monotone(held, capacity, scratch):
     """The same where every operand's bits rise with its cut and all sums are exact: linear in the last two operands.
 
-    As one operand takes more, the largest cut of the other that still fits only falls; ``choice`` of the last operand is the
-    cheapest up to there.
+    As one operand takes more, the largest cut of the other that still fits only falls; ``choice`` of the last operand
+    is the cheapest up to there.
     """
     bits, cost, low, high, choice = (
         scratch.candidate_bits,

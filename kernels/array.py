@@ -15,10 +15,11 @@ WORD_LINES, BIT_LINES = range(2)  # array dimension 0 runs along the word line (
 def array_use(problem, array_dim, loop_dim, factor):
     """Mapped rows, columns and activations of one macro (ZigZag 3.9.1, imc_unit).
 
-    Weights replicated along the word line for several output positions (OX, OY) need inputs of a sliding window: a bit-line
-    loop of f filter positions then occupies f + g - 1 rows, where g is the unrolling of its output dimension. ZigZag pairs
-    these dimensions in the fixed order FX, C, FY with the factors in the order in which they were given, so that
-    {C: 8, FX: 3} and {FX: 3, C: 8} differ; that is reproduced. Loops that never have a partner (others) come last.
+    Weights replicated along the word line for several output positions (OX, OY) need inputs of a sliding window: a
+    bit-line loop of f filter positions then occupies f + g - 1 rows, where g is the unrolling of its output
+    dimension. ZigZag pairs these dimensions in the fixed order FX, C, FY with the factors in the order in which they
+    were given, so that {C: 8, FX: 3} and {FX: 3, C: 8} differ; that is reproduced. Loops that never have a partner
+    (others) come last.
 
     Returns:
         (mapped rows, mapped columns, activations)

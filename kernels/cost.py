@@ -16,8 +16,8 @@ N_COSTS = 6
 def place_boundaries(problem, loop_dim, n, cuts, scratch):
     """Positions of all boundaries: each cut moves up past the loops that are irrelevant to its operand.
 
-    While only such loops turn, the tile below stays in place (ZigZag merges these loops into the level below). The boundary
-    inside level 0 of an input moves past them too; that of the output does not (every cycle writes its sum).
+    While only such loops turn, the tile below stays in place (ZigZag merges these loops into the level below). The
+    boundary inside level 0 of an input moves past them too; that of the output does not (every cycle writes its sum).
     """
     for o in range(3):
         first = problem.first_row[o]

@@ -11,8 +11,8 @@ from .traffic import CYCLES, CYCLES_ABOVE, N_STATE, REDUCES_ABOVE, SIZE, fill_bo
 
 @kernel
 def prefix_states(problem, unrolling, loop_dim, loop_size, states):
-    """One state per prefix of a given order (float64[n + 1, N_STATE], filled); ``unrolling.remaining`` becomes the order's own
-    iterations, which may do without ZigZag's superfluous one.
+    """One state per prefix of a given order (float64[n + 1, N_STATE], filled); ``unrolling.remaining`` becomes the
+    order's own iterations, which may do without ZigZag's superfluous one.
     """
     n = loop_dim.size
     for d in range(N_DIMS):

@@ -30,10 +30,10 @@ PERIOD, WINDOW, COUNT, NEEDED, FLOOR = range(5)  # rows of Scratch.activity
 def fill_windows(problem, states, traffic, state_at, loop_dim, loop_size, scratch):
     """Period, window and double-buffering flag of every boundary, from the positions of the boundaries.
 
-    While the outermost loops of a level are irrelevant to the operand, its tile is not needed anew: the window shrinks to the
-    period divided by them. While they are relevant, its data is replaced piece by piece: the effective tile is that much
-    smaller. A memory counts as double-buffered for an operand when twice its effective tile still fits beside what the memory
-    holds.
+    While the outermost loops of a level are irrelevant to the operand, its tile is not needed anew: the window
+    shrinks to the period divided by them. While they are relevant, its data is replaced piece by piece: the effective
+    tile is that much smaller. A memory counts as double-buffered for an operand when twice its effective tile still
+    fits beside what the memory holds.
     """
     used = scratch.memory_used
     for m in range(problem.memories):
@@ -87,8 +87,8 @@ def fill_windows(problem, states, traffic, state_at, loop_dim, loop_size, scratc
 def _covered(scratch, upto, time):
     """Time units of [0, time) inside the window of any of the activities order[0..upto], periods nested and ascending.
 
-    ``scratch.covered[0]`` holds the units covered in one period of each, ``covered[1]`` those of the shorter ones inside its
-    window.
+    ``scratch.covered[0]`` holds the units covered in one period of each, ``covered[1]`` those of the shorter ones
+    inside its window.
     """
     total = 0.0
     for i in range(upto, -1, -1):
@@ -174,8 +174,8 @@ def _union(n, scratch):
 def fill_loading(problem, states, traffic, state_at, n, stall, scratch):
     """Cycles of the first loading and last off-loading transfers, per (operand, level, direction).
 
-    Transfers that happen only once may be spread over the bandwidth that the recurring ones leave, down to one tile of the
-    lowest level.
+    Transfers that happen only once may be spread over the bandwidth that the recurring ones leave, down to one tile
+    of the lowest level.
     """
     s = problem.cycles_per_operation
     busy = np.ceil(states[state_at[n], CYCLES] * s) + stall
@@ -226,8 +226,8 @@ def fill_loading(problem, states, traffic, state_at, n, stall, scratch):
 def onload_cycles(problem, scratch):
     """First loading of both inputs: boundaries whose two ports both serve both inputs cannot overlap the other input's.
 
-    Per operand: ``both`` adds up where both ports are shared, ``one`` keeps only the highest boundary with one shared port
-    (ZigZag assigns there instead of adding), ``own`` adds up the rest.
+    Per operand: ``both`` adds up where both ports are shared, ``one`` keeps only the highest boundary with one shared
+    port (ZigZag assigns there instead of adding), ``own`` adds up the rest.
     """
     both_w, one_w, own_w = _onload_parts(problem, scratch, W)
     both_i, one_i, own_i = _onload_parts(problem, scratch, I)

@@ -1,7 +1,7 @@
 """Loop orders: the prime factors of the remaining iterations, and their distinct permutations.
 
-The factors form a multiset of items (loop dimension, factor), sorted in the layer's dimension order, then by size. An order is
-a sequence of item numbers, innermost first; orders are ranked lexicographically.
+The factors form a multiset of items (loop dimension, factor), sorted in the layer's dimension order, then by size. An
+order is a sequence of item numbers, innermost first; orders are ranked lexicographically.
 """
 
 from __future__ import annotations

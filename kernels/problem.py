@@ -5,14 +5,16 @@ Index conventions, everywhere in this package:
 * loop dimensions 0..7: B, G, K, C, OY, OX, FY, FX;
 * operands 0..2: W, I, O;
 * directions 0..3 of a memory: read to below, write from below, read to above, write from above;
-* a *boundary* (operand o, k) lies just below level k of the operand's memory chain. Its *row* is ``first_row[o] + k`` with
+* a *boundary* (operand o, k) lies just below level k of the operand's memory chain. Its *row* is ``first_row[o] + k``
+with
   k = 0..levels[o]; row k also stands for the content of level k - 1, so k = levels[o] is the content of the top memory,
   across which nothing moves;
-* *version* 0 is the fractional unrolling (allocation, accesses, energy, utilisation), version 1 the integer one (cycles),
-  as in ZigZag, which computes each half of the model with another one.
+* *version* 0 is the fractional unrolling (allocation, accesses, energy, utilisation), version 1 the integer one
+  (cycles), as in ZigZag, which computes each half of the model with another one.
 
-The descriptions are structured scalars (records) of fixed shape: one pointer to pass, no reference counts, quick to compile.
-Numba keeps no reference to the array behind a record, so whoever calls a kernel creates them and holds them meanwhile.
+The descriptions are structured scalars (records) of fixed shape: one pointer to pass, no reference counts, quick to
+compile. Numba keeps no reference to the array behind a record, so whoever calls a kernel creates them and holds them
+meanwhile.
 """
 
 from __future__ import annotations
@@ -128,8 +130,8 @@ SCRATCH = np.dtype(
 def balance(problem, array_dim, loop_dim, factor, balanced):
     """Spread over-hanging unrollings evenly over their temporal iterations.
 
-    The largest factor u of a loop of size L becomes L / q with q = ceil(L / (u * earlier)) iterations; version 1 truncates
-    it. Source: ZigZag 3.9.1, spatial_mapping_conversion.
+    The largest factor u of a loop of size L becomes L / q with q = ceil(L / (u * earlier)) iterations; version 1
+    truncates it. Source: ZigZag 3.9.1, spatial_mapping_conversion.
 
     Args:
         array_dim, loop_dim, factor: int64[n], one spatial loop each, array dimension by array dimension.
@@ -159,8 +161,8 @@ def balance(problem, array_dim, loop_dim, factor, balanced):
 def extent(problem, axis, outer, inner):
     """Input elements that ``outer`` output positions and ``inner`` filter positions touch along an axis (0: x, 1: y).
 
-    Both counts are truncated to integers first, and the result never exceeds the true input (ZigZag, layer_node). The formula
-    over-counts where the dilation exceeds the number of output positions; that is ZigZag's.
+    Both counts are truncated to integers first, and the result never exceeds the true input (ZigZag, layer_node). The
+    formula over-counts where the dilation exceeds the number of output positions; that is ZigZag's.
     """
     a = np.trunc(outer)
     b = np.trunc(inner)
@@ -236,8 +238,8 @@ def unroll(problem, array_dim, loop_dim, factor, out):
         for o in range(3):
             _count_units(problem, version, o, out)
 
-    # Temporal iterations: what each spatial loop of the first input operand leaves, rounded up. The fractional factor can
-    # make that one too many (34 / (34 / 7) > 7): ZigZag's hazard, reproduced.
+    # Temporal iterations: what each spatial loop of the first input operand leaves, rounded up. The fractional factor
+    # can make that one too many (34 / (34 / 7) > 7): ZigZag's hazard, reproduced.
     for d in range(N_DIMS):
         out.remaining[d] = problem.loop_size[d]
     for loop in range(n_seen):
@@ -249,7 +251,9 @@ def unroll(problem, array_dim, loop_dim, factor, out):
 
 @kernel
 def _count_units(problem, version, o, out):
-    """Cumulative unrolling, reduction above, multicast and instances of one operand (ZigZag, spatial_mapping_internal)."""
+    """Cumulative unrolling, reduction above, multicast and instances of one operand (ZigZag,
+    spatial_mapping_internal).
+    """
     levels = problem.levels[o]
     first = problem.first_row[o]
     for d in range(N_DIMS):

@@ -1,8 +1,8 @@
 """What a search keeps of the mappings it costs: the best few for each objective, the Pareto front, histograms.
 
 Each thread fills its own ``Reductions``; they merge into the same result in any order, since a mapping is identified by
-(spatial index, order rank) and ties always go to the smaller one. Mappings of equal energy and latency count as one point:
-the smallest identity stands for it.
+(spatial index, order rank) and ties always go to the smaller one. Mappings of equal energy and latency count as one
+point: the smallest identity stands for it.
 """
 
 from __future__ import annotations
@@ -15,20 +15,24 @@ from ._jit import kernel
 
 ENERGY, LATENCY, EDP = range(3)
 N_OBJECTIVES = 3
-BINS_PER_OCTAVE = 16  # of the one-dimensional histograms, linear within an octave: the leading bits of the float64
-JOINT_BINS_PER_OCTAVE = 4
+# A histogram bin is what is left of a float64's bits after a shift: its exponent and leading digits, so that the bins are
+# equal steps within an octave.
+SHIFT = 48
+JOINT_SHIFT = 50
+BINS_PER_OCTAVE = 1 << (52 - SHIFT)
+JOINT_BINS_PER_OCTAVE = 1 << (52 - JOINT_SHIFT)
 OCTAVES = 128  # from 1 up
 EVALUATED, FITTING = range(2)
 
 
 class Points(NamedTuple):
-    """A sorted list of mappings; ``count[0]`` of the places are in use."""
+    """A sorted list of mappings; ``used[0]`` of the places are in use."""
 
     energy_pj: np.ndarray  # float64[n]
     latency_cycles: np.ndarray  # float64[n]
     spatial: np.ndarray  # int64[n]
     rank: np.ndarray  # int64[n]
-    count: np.ndarray  # int64[1]
+    used: np.ndarray  # int64[1]
 
 
 class Reductions(NamedTuple):
@@ -98,7 +102,7 @@ def _claim(points, place, spatial, rank):
 @kernel
 def offer_best(points, objective, energy_pj, latency_cycles, spatial, rank):
     """Keep the point if it is among the best distinct ones."""
-    n = points.count[0]
+    n = points.used[0]
     size = points.energy_pj.size
     if n == size and objective_value(objective, energy_pj, latency_cycles) > objective_value(
         objective, points.energy_pj[n - 1], points.latency_cycles[n - 1]
@@ -117,7 +121,7 @@ def offer_best(points, objective, energy_pj, latency_cycles, spatial, rank):
     kept = min(n, size - 1)
     _shift(points, place, place + 1, kept - place)
     _write(points, place, energy_pj, latency_cycles, spatial, rank)
-    points.count[0] = kept + 1
+    points.used[0] = kept + 1
 
 
 @kernel
@@ -129,7 +133,7 @@ def offer_front(points, energy_pj, latency_cycles, spatial, rank):
     Returns:
         False when the front is full: the caller enlarges it and offers the point again.
     """
-    n = points.count[0]
+    n = points.used[0]
     low, high = 0, n  # first point with more energy
     while low < high:
         middle = (low + high) // 2
@@ -151,25 +155,21 @@ def offer_front(points, energy_pj, latency_cycles, spatial, rank):
         if n == points.energy_pj.size:
             return False
         _shift(points, start, start + 1, n - start)
-        points.count[0] = n + 1
+        points.used[0] = n + 1
     elif end > start + 1:
         _shift(points, end, start + 1, n - end)
-        points.count[0] = n - (end - start) + 1
+        points.used[0] = n - (end - start) + 1
     _write(points, start, energy_pj, latency_cycles, spatial, rank)
     return True
 
 
 @kernel
-def bin_of(value, bins_per_octave):
-    """Histogram bin of a positive value: the bits of its float64, 0 for values below 1, the last for what exceeds it."""
-    shift = 52
-    step = bins_per_octave
-    while step > 1:
-        step //= 2
-        shift -= 1
-    bits = np.float64(value).view(np.int64)
-    place = (bits >> shift) - (np.int64(1023) << (52 - shift))
-    return min(max(place, 0), OCTAVES * bins_per_octave - 1)
+def bin_of(value, shift):
+    """Histogram bin of a positive value: the bits of its float64, 0 for values below 1, the last for what exceeds
+    it.
+    """
+    place = (np.float64(value).view(np.int64) >> shift) - (np.int64(1023) << (52 - shift))
+    return min(max(place, 0), (OCTAVES << (52 - shift)) - 1)
 
 
 @kernel
@@ -180,12 +180,10 @@ def offer(reductions, energy_pj, latency_cycles, spatial, rank):
     offer_best(reductions.best_energy, ENERGY, energy_pj, latency_cycles, spatial, rank)
     offer_best(reductions.best_latency, LATENCY, energy_pj, latency_cycles, spatial, rank)
     offer_best(reductions.best_edp, EDP, energy_pj, latency_cycles, spatial, rank)
-    reductions.energy_histogram[bin_of(energy_pj, BINS_PER_OCTAVE)] += 1
-    reductions.latency_histogram[bin_of(latency_cycles, BINS_PER_OCTAVE)] += 1
-    reductions.edp_histogram[bin_of(energy_pj * latency_cycles, BINS_PER_OCTAVE)] += 1
-    reductions.joint_histogram[
-        bin_of(energy_pj, JOINT_BINS_PER_OCTAVE), bin_of(latency_cycles, JOINT_BINS_PER_OCTAVE)
-    ] += 1
+    reductions.energy_histogram[bin_of(energy_pj, SHIFT)] += 1
+    reductions.latency_histogram[bin_of(latency_cycles, SHIFT)] += 1
+    reductions.edp_histogram[bin_of(energy_pj * latency_cycles, SHIFT)] += 1
+    reductions.joint_histogram[bin_of(energy_pj, JOINT_SHIFT), bin_of(latency_cycles, JOINT_SHIFT)] += 1
     reductions.totals[FITTING] += 1
     return True
 
@@ -193,5 +191,5 @@ def offer(reductions, energy_pj, latency_cycles, spatial, rank):
 @kernel
 def merge_best(target, source, objective):
     """Add the points of one list of best mappings to another."""
-    for i in range(source.count[0]):
+    for i in range(source.used[0]):
         offer_best(target, objective, source.energy_pj[i], source.latency_cycles[i], source.spatial[i], source.rank[i])

@@ -1,10 +1,11 @@
 """The exhaustive search: every order of every candidate spatial mapping, allocated greedily, costed and reduced.
 
-The mappings of a space are numbered: candidate by candidate, within one by the rank of the order. A call works through a range
-of numbers, so that any split of the space over threads and calls gives the same result.
+The mappings of a space are numbered: candidate by candidate, within one by the rank of the order. A call works
+through a range of numbers, so that any split of the space over threads and calls gives the same result.
 
-Candidates of whole factors share tables over all states. Where an over-hanging factor is fractional, ZigZag's truncations and
-ties depend on the order of its floating-point products, so these candidates are evaluated mapping by mapping.
+Candidates of whole factors share tables over all states. Where an over-hanging factor is fractional, ZigZag's
+truncations and ties depend on the order of its floating-point products, so these candidates are evaluated mapping by
+mapping.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from ._jit import kernel
 from .allocate import allocate_greedy
-from .cost import TOTAL_PJ, LATENCY_CYCLES, N_COSTS, mapping_cost
+from .cost import LATENCY_CYCLES, N_COSTS, TOTAL_PJ, mapping_cost
 from .evaluate import evaluate_mapping
 from .orders import loop_items, next_order, unrank_order
 from .problem import (
@@ -34,7 +35,9 @@ STOP_EVERY = 512  # mappings between two looks at the stop flag
 
 @kernel
 def lattice_states(problem, items, item_dim, item_size, item_count, stride):
-    """All states of a multiset of loops: how many of each item lie below. Item i counts in steps of ``stride[i]`` (filled)."""
+    """All states of a multiset of loops: how many of each item lie below. Item i counts in steps of ``stride[i]``
+    (filled).
+    """
     total = 1
     for i in range(items):
         stride[i] = total
@@ -107,7 +110,8 @@ def search_range(
         progress: int64[1], counts the mappings done.
 
     Returns:
-        The number of the first mapping not done: ``stop``, or less after a stop or when the front of ``reductions`` is full.
+        The number of the first mapping not done: ``stop``, or less after a stop or when the front of ``reductions``
+        is full.
     """
     cost = np.empty(N_COSTS)
     cuts = np.empty((3, MAX_LEVELS), np.int64)
@@ -191,9 +195,8 @@ def search_range(
                 )
                 if fits:
                     mapping_cost(problem, states, traffic, state_at, loops, nest_dim, nest_size, cuts, scratch, cost)
-            if fits:
-                if not offer(reductions, cost[TOTAL_PJ] + array_pj[i], cost[LATENCY_CYCLES], i, rank):
-                    return number
+            if fits and not offer(reductions, cost[TOTAL_PJ] + array_pj[i], cost[LATENCY_CYCLES], i, rank):
+                return number
             reductions.totals[EVALUATED] += 1
             number += 1
             rank += 1
@@ -209,8 +212,8 @@ def search_range(
 def unrolling_fits(problem, unrolling, scratch, array_dim, loop_dim, candidates, fits):
     """Which candidates fit every memory before any temporal loop is placed (bool[S], filled).
 
-    Whole units count here, 2 rather than 50 / 26 = 1.92: ZigZag truncates such a factor of a sliding dimension to 1, and so
-    lets a register feed two output positions with different inputs.
+    Whole units count here, 2 rather than 50 / 26 = 1.92: ZigZag truncates such a factor of a sliding dimension to 1,
+    and so lets a register feed two output positions with different inputs.
     """
     for c in range(candidates.shape[0]):
         unroll(problem, array_dim, loop_dim, candidates[c], unrolling)

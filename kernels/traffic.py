@@ -1,8 +1,8 @@
 """What one boundary of one operand costs, as a function of the tile below it: a row of tables over loop-order states.
 
-Everything here depends only on *which* loops lie below the boundary, never on their order. So a search fills one table per
-boundary over all states once, and the cost of a mapping is a handful of look-ups. Evaluating one mapping fills just the
-entries that it needs, through the same functions.
+Everything here depends only on *which* loops lie below the boundary, never on their order. So a search fills one
+table per boundary over all states once, and the cost of a mapping is a handful of look-ups. Evaluating one mapping
+fills just the entries that it needs, through the same functions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from .problem import (
     tensor_size,
 )
 
-
 # A table of states, float64[S, N_STATE]: sets of loops that may lie below a boundary.
 CYCLES = 0  # iterations of these loops
 CYCLES_ABOVE = 1  # iterations of the other loops
@@ -33,8 +32,9 @@ N_STATE = SIZE + N_DIMS
 
 # The content table, float64[R, S]: elements of the tile below each boundary, fractional, not rounded (for allocation).
 
-# The traffic table, float64[R, S, N_TRAFFIC]. Each group of four is indexed by direction: 0, 1 at the low side of the memory
-# above the boundary (read down, write from below), 2, 3 at the high side of the memory below it (read up, write from above).
+# The traffic table, float64[R, S, N_TRAFFIC]. Each group of four is indexed by direction: 0, 1 at the low side of the
+# memory above the boundary (read down, write from below), 2, 3 at the high side of the memory below it (read up,
+# write from above).
 CONTENT_BITS = 0  # + version: bits of the tile, rounded elements
 ENERGY_PJ = 2  # all accesses of the boundary
 ACCESSES = 3  # + direction: accesses of the full bandwidth
@@ -46,7 +46,9 @@ N_TRAFFIC = 19
 
 @kernel
 def side(direction):
-    """Offset from row k to the memory level on whose port the direction lies: level k (low side) or k - 1 (high side)."""
+    """Offset from row k to the memory level on whose port the direction lies: level k (low side) or k - 1 (high
+    side).
+    """
     return 0 if direction < READ_UP else -1
 
 
@@ -134,7 +136,9 @@ def fill_boundary(problem, unrolling, states, total_cycles, o, k, s, tile, traff
 
 @kernel
 def weight_change_pj(problem, unrolling, periods):
-    """Precharging the bit lines of cell groups: once per weight read out of the cells and kept while it is stationary."""
+    """Precharging the bit lines of cell groups: once per weight read out of the cells and kept while it is
+    stationary.
+    """
     row = problem.first_row[W]
     weights = unrolling.multicast[FRACTIONAL, row] * unrolling.instances[FRACTIONAL, row]
     return problem.weight_change_pj * periods * weights
@@ -142,8 +146,8 @@ def weight_change_pj(problem, unrolling, periods):
 
 @kernel
 def _partial_width(problem, unrolling, states, version, k, s):
-    """Does the output cross boundary k at partial-sum width? ZigZag asks int(E (c - 1)) != 0 for E output elements and c
-    reducing iterations above.
+    """Does the output cross boundary k at partial-sum width? ZigZag asks int(E (c - 1)) != 0 for E output elements
+    and c reducing iterations above.
     """
     reduction = unrolling.reduction_above[version, problem.first_row[O] + k]
     elements = 1.0
