@@ -106,7 +106,7 @@ def closest(word: object, known: Iterable[str]) -> str:
     """Return ``"; did you mean x?"`` for the known word nearest to a misspelt one, or nothing."""
     choices = {name.lower(): name for name in known}
     found = difflib.get_close_matches(str(word).lower()[:80], choices, n=1, cutoff=0.6)
-    return f"; did you mean {choices[found[0]]}?" if found else ""
+    return f"; did you mean {shown(choices[found[0]])}?" if found else ""
 
 
 def listed(names: Iterable[object]) -> str:

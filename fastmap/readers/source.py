@@ -176,7 +176,7 @@ def parse_document(text: str, file: str) -> Document:
 
 def _syntax_error(file: str, text: str, error: yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark or error.context_mark
-    place = f", line {mark.line + 1}" if mark else ""
+    place = f", line {min(mark.line + 1, max(1, len(text.splitlines())))}" if mark else ""
     problem = " ".join(part for part in (error.problem, error.context) if part) or "unreadable"
     lines = text.splitlines()
     if mark and mark.line < len(lines) and "\t" in lines[mark.line][: mark.column + 1]:
@@ -223,11 +223,14 @@ class _Builder:
     def error(self, line: int, message: str) -> InputError:
         return InputError(f"{self.file}, line {line}: {message}")
 
+    def unknown_tag(self, line: int, tag: str) -> InputError:
+        return self.error(line, f"the tag {shown(tag.replace(_YAML_TAG, '!!'))} is not known")
+
     def start(self, event: Any, line: int) -> None:
         """Open a mapping or list."""
         mapping = isinstance(event, yaml.MappingStartEvent)
         if event.tag not in (None, "!", _YAML_TAG + ("map" if mapping else "seq")):
-            raise self.error(line, f"the tag {shown(event.tag)} is not known")
+            raise self.unknown_tag(line, str(event.tag))
         if len(self.open) >= DEEPEST_NESTING:
             raise self.error(line, f"is nested more than {DEEPEST_NESTING} levels deep")
         if self.open and isinstance(self.open[-1][0].value, dict) and self.key[-1] is None:
@@ -302,10 +305,10 @@ class _Builder:
         text: str = event.value
         tag = event.tag
         if tag not in (None, "!") and not str(tag).startswith(_YAML_TAG):
-            raise self.error(line, f"the tag {shown(tag)} is not known")
+            raise self.unknown_tag(line, str(tag))
         kind = None if tag in (None, "!") else str(tag).removeprefix(_YAML_TAG)
         if kind not in (None, "str", "int", "float", "bool", "null"):
-            raise self.error(line, f"the tag !!{shown(kind)} is not known")
+            raise self.unknown_tag(line, str(tag))
         if kind == "str" or (kind is None and (event.style or tag == "!")):
             return text
         if text in _WORDS:

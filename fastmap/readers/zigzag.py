@@ -150,6 +150,7 @@ def _ports(memory: str, ports: Sequence[_Port], remarks: list[str]) -> list[dict
             "transfers": [transfer for transfer in port.allocation if owner[transfer] == port.name],
         }
         for port in ports
+        if not port.allocation or any(owner[transfer] == port.name for transfer in port.allocation)
     ]
 
 
