@@ -335,7 +335,7 @@ def _fraction(value: object) -> float | None:
 class Constraints(Spec):
     """What a search may choose from; everything left out is free."""
 
-    #: The one spatial mapping to use.
+    #: The one spatial mapping to use. Array dimensions that it does not name stay empty, unless ``allowed`` names them.
     spatial: SpatialMapping | None = None
     #: Array dimension -> loop dimensions that may be unrolled on it.
     allowed: Annotated[dict[str, tuple[str, ...]] | None, BeforeValidator(_allowed)] = None
