@@ -355,6 +355,8 @@ class TestNativeConstraintsAndMappings:
         assert Constraints.load(path) == Constraints(loop_factor_limit=6)
         with pytest.raises(InputError, match="use load_constraints"):
             Constraints.load(write(tmp_path, "layers: {a: {loop_factor_limit: 6}}"))
+        with pytest.raises(InputError, match="like ZigZag's mapping files; use load_constraints"):
+            Constraints.load(ZIGZAG / "mapping" / "default.yaml")
 
     def test_mapping_from_json(self, tmp_path):
         path = write(tmp_path, '{"spatial": {"D1": {"K": 64}},\n\t"temporal": [["OX", 7]]}', "m.json")

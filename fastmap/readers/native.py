@@ -457,6 +457,8 @@ def constraints(document: Document) -> ConstraintSet:
 def read_constraints(path: str | FilePath) -> Constraints:
     """Read a file of constraints that hold for all layers."""
     document = read_document(path)
+    if isinstance(document.data, list):
+        raise document.error((), "is a list, like ZigZag's mapping files; use load_constraints")
     found = constraints(document)
     if found.layers:
         raise document.error(("layers",), "single layers are constrained here; use load_constraints")
