@@ -223,7 +223,7 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Eval
     memory_pj = sum(
         level[direction] for levels in memory_breakdown.values() for level in levels for direction in DIRECTIONS
     )
-    periods = float(np.prod(nest_size, dtype=float)) / scratch["period"][0]
+    periods = float(scratch["count"][0])
     mac_breakdown = _array_breakdown_pj(
         layer, architecture, problem, array_dim, loop_dim, factor, weight_change_pj(problem, unrolling, periods)
     )

@@ -162,6 +162,21 @@ def compile_kernels(space: Mapspace) -> float:
     return time.perf_counter() - start
 
 
+def measure_rate(space: Mapspace, seconds: float = 0.2) -> float:
+    """Mappings per CPU second of one thread, without compilation: the space is worked through until the time is up."""
+    compile_kernels(space)
+    array_pj, offsets = _array_energies_pj(space), space.offsets()
+    reductions, control = _new_reductions(10), Control()
+    done = np.zeros(1, np.int64)
+    stop = min(space.size, 1 << 20)
+    start = time.thread_time()
+    while True:
+        reductions = _run_range(space, array_pj, offsets, 0, stop, reductions, control, done)
+        elapsed = time.thread_time() - start
+        if elapsed >= seconds:
+            return int(done[0]) / elapsed
+
+
 def search_space(
     space: Mapspace,
     objective: str,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmap.architecture import Architecture
+from fastmap.architecture import Architecture, transfers_of
 from fastmap.dimensions import DIRECTIONS, LOOP_DIMENSIONS, OPERANDS, PARTIALLY_RELEVANT, RELEVANT
 from fastmap.errors import InputError
 from fastmap.kernels import macro as macro_kernels
@@ -78,8 +78,10 @@ def lower(layer: Layer, architecture: Architecture) -> Any:
                 o, d = OPERANDS.index(operand), DIRECTIONS.index(direction)
                 level = int(record["memory_level"][m, o])
                 record["port"][o, level, d] = ports
-                record["activity"][activities] = o, level, d
-                activities += 1
+                if direction in transfers_of(operand, top=level == levels[o] - 1):
+                    row = record["first_row"][o] + level - problem_kernels.side(d)
+                    record["activity"][activities] = o, level, d, row
+                    activities += 1
             ports += 1
             record["port_first"][ports] = activities
     record["ports"] = ports

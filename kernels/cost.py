@@ -13,8 +13,8 @@ N_COSTS = 6
 
 
 @kernel
-def place_boundaries(problem, loop_dim, n, cuts, scratch):
-    """Positions of all boundaries: each cut moves up past the loops that are irrelevant to its operand.
+def place_boundaries(problem, state_at, loop_dim, n, cuts, scratch):
+    """Positions and states of all boundaries: each cut moves up past the loops that are irrelevant to its operand.
 
     While only such loops turn, the tile below stays in place (ZigZag merges these loops into the level below). The
     boundary inside level 0 of an input moves past them too; that of the output does not (every cycle writes its sum).
@@ -27,6 +27,7 @@ def place_boundaries(problem, loop_dim, n, cuts, scratch):
                 while p < n and problem.relevance[o, loop_dim[p]] == IRRELEVANT:
                     p += 1
             scratch.position[first + k] = p
+            scratch.state[first + k] = state_at[p]
 
 
 @kernel
@@ -39,20 +40,21 @@ def mapping_cost(problem, states, traffic, state_at, n, loop_dim, loop_size, cut
         cuts: int64[3, L], the allocation; it must fit.
         cost: float64[N_COSTS], filled: pJ and cycles of the array clock.
     """
-    place_boundaries(problem, loop_dim, n, cuts, scratch)
+    place_boundaries(problem, state_at, loop_dim, n, cuts, scratch)
+    total_cycles = states[state_at[n], CYCLES]
     energy_pj = 0.0
     for o in range(3):
         first = problem.first_row[o]
         for k in range(problem.levels[o]):
-            energy_pj += traffic[first + k, state_at[scratch.position[first + k]], ENERGY_PJ]
-    fill_windows(problem, states, traffic, state_at, loop_dim, loop_size, scratch)
+            energy_pj += traffic[first + k, scratch.state[first + k], ENERGY_PJ]
+    fill_windows(problem, states, traffic, loop_dim, loop_size, scratch)
     stall = 0.0
     for port in range(problem.ports):
-        scratch.port_stall[port] = port_stall(problem, states, traffic, state_at, n, port, scratch)
+        scratch.port_stall[port] = port_stall(problem, traffic, port, scratch)
         stall = max(stall, scratch.port_stall[port])
-    fill_loading(problem, states, traffic, state_at, n, stall, scratch)
+    fill_loading(problem, total_cycles, traffic, stall, scratch)
     cost[TOTAL_PJ] = energy_pj
-    cost[COMPUTE_CYCLES] = states[state_at[n], CYCLES] * problem.cycles_per_operation
+    cost[COMPUTE_CYCLES] = total_cycles * problem.cycles_per_operation
     cost[STALL_CYCLES] = stall
     cost[ONLOAD_CYCLES] = onload_cycles(problem, scratch)
     cost[OFFLOAD_CYCLES] = offload_cycles(problem, scratch)

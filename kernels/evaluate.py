@@ -82,7 +82,7 @@ def evaluate_mapping(
         fits = check_allocation(problem, unrolling, states, content, loop_dim, loop_size, n, scratch, cuts, failure)
     if not fits:
         return False
-    place_boundaries(problem, loop_dim, n, cuts, scratch)
+    place_boundaries(problem, state_at, loop_dim, n, cuts, scratch)
     for o in range(3):
         for k in range(problem.levels[o] + 1):
             p = scratch.position[problem.first_row[o] + k]

@@ -21,19 +21,19 @@ from .problem import (
     O,
     W,
 )
-from .traffic import ACTIVE, AVERAGE_BANDWIDTH, CONTENT_BITS, CYCLES, TRANSFER_CYCLES, side
+from .traffic import ACTIVE, AVERAGE_BANDWIDTH, CONTENT_BITS, CYCLES, CYCLES_ABOVE, TRANSFER_CYCLES
 
 PERIOD, WINDOW, COUNT, NEEDED, FLOOR = range(5)  # rows of Scratch.activity
 
 
 @kernel
-def fill_windows(problem, states, traffic, state_at, loop_dim, loop_size, scratch):
-    """Period, window and double-buffering flag of every boundary, from the positions of the boundaries.
+def fill_windows(problem, states, traffic, loop_dim, loop_size, scratch):
+    """Period, count and window of every boundary, from the positions of the boundaries.
 
     While the outermost loops of a level are irrelevant to the operand, its tile is not needed anew: the window
     shrinks to the period divided by them. While they are relevant, its data is replaced piece by piece: the effective
-    tile is that much smaller. A memory counts as double-buffered for an operand when twice its effective tile still
-    fits beside what the memory holds.
+    tile is that much smaller. A memory is double-buffered for an operand when twice its effective tile still fits
+    beside what the memory holds: then the window is the whole period.
     """
     used = scratch.memory_used
     for m in range(problem.memories):
@@ -41,16 +41,18 @@ def fill_windows(problem, states, traffic, state_at, loop_dim, loop_size, scratc
     for i in range(3):
         o = problem.operand_order[i]
         row = problem.first_row[o]
-        scratch.period[row] = scratch.window[row] = states[state_at[scratch.position[row]], CYCLES]
-        scratch.buffered[row] = 0
+        operations = states[scratch.state[row], CYCLES]
+        scratch.period[row] = scratch.window[row] = operations
+        scratch.count[row] = states[scratch.state[row], CYCLES_ABOVE]
         start = 0
         for level in range(problem.levels[o]):
             row += 1
             end = scratch.position[row]
-            state = state_at[end]
-            period = states[state, CYCLES]
+            state = scratch.state[row]
+            operations = states[state, CYCLES]
             bits = traffic[row, state, CONTENT_BITS + FRACTIONAL]
-            window = period
+            scratch.period[row] = scratch.window[row] = operations
+            scratch.count[row] = states[state, CYCLES_ABOVE]
             if end > start:
                 outermost = problem.relevance[o, loop_dim[end - 1]]
                 run = 1.0
@@ -59,28 +61,28 @@ def fill_windows(problem, states, traffic, state_at, loop_dim, loop_size, scratc
                     run *= loop_size[p]
                     p -= 1
                 if outermost == IRRELEVANT:
-                    window = period / run
+                    scratch.window[row] = operations / run
                 elif outermost == RELEVANT:
                     bits = np.floor(bits / run)
-            scratch.period[row] = period
-            scratch.window[row] = window
             memory = problem.chain[o, level]
             scratch.effective_use[row] = bits / problem.memory_size[memory]
             used[memory] += scratch.effective_use[row]
             start = end
+    s = problem.cycles_per_operation
     for i in range(3):
         o = problem.operand_order[i]
         row = problem.first_row[o]
-        for level in range(problem.levels[o]):
+        for level in range(-1, problem.levels[o]):
+            if level >= 0:
+                memory = problem.chain[o, level]
+                if used[memory] <= 0.5:
+                    scratch.window[row] = scratch.period[row]
+                elif scratch.effective_use[row] <= 1.0 - used[memory]:
+                    scratch.window[row] = scratch.period[row]
+                    used[memory] += scratch.effective_use[row]
+            scratch.period[row] = np.ceil(scratch.period[row] * s)
+            scratch.window[row] = np.ceil(scratch.window[row] * s)
             row += 1
-            memory = problem.chain[o, level]
-            if used[memory] <= 0.5:
-                scratch.buffered[row] = 1
-            elif scratch.effective_use[row] <= 1.0 - used[memory]:
-                scratch.buffered[row] = 1
-                used[memory] += scratch.effective_use[row]
-            else:
-                scratch.buffered[row] = 0
 
 
 @kernel
@@ -104,14 +106,12 @@ def _covered(scratch, upto, time):
 
 
 @kernel
-def port_stall(problem, states, traffic, state_at, n, port, scratch):
+def port_stall(problem, traffic, port, scratch):
     """Stall (positive) or slack (negative) cycles of one port.
 
     Each activity has a period P, a window A at the start of each period and needs R cycles in it; alone it stalls
     (R - A)(count - 1). Several share the union of their windows.
     """
-    s = problem.cycles_per_operation
-    first, last = problem.port_first[port], problem.port_first[port + 1]
     period, window, count = scratch.activity[PERIOD], scratch.activity[WINDOW], scratch.activity[COUNT]
     used = 0
     stalls = 0.0
@@ -119,17 +119,14 @@ def port_stall(problem, states, traffic, state_at, n, port, scratch):
     windows = 0.0
     single = 0.0
     union = -1.0
-    for a in range(first, last):
-        o, level, direction = problem.activity[a, 0], problem.activity[a, 1], problem.activity[a, 2]
-        row = problem.first_row[o] + level - side(direction)
-        if row - problem.first_row[o] == problem.levels[o]:
-            continue
-        state = state_at[scratch.position[row]]
+    for a in range(problem.port_first[port], problem.port_first[port + 1]):
+        direction, row = problem.activity[a, 2], problem.activity[a, 3]
+        state = scratch.state[row]
         if traffic[row, state, ACTIVE + direction] == 0.0:
             continue
-        period[used] = np.ceil(scratch.period[row] * s)
-        window[used] = np.ceil((scratch.period[row] if scratch.buffered[row] != 0 else scratch.window[row]) * s)
-        count[used] = np.trunc(states[state_at[n], CYCLES] / scratch.period[row])
+        period[used] = scratch.period[row]
+        window[used] = scratch.window[row]
+        count[used] = scratch.count[row]
         single = (traffic[row, state, TRANSFER_CYCLES + direction] - window[used]) * (count[used] - 1.0)
         windows += window[used] * (count[used] - 1.0)
         if single > 0.0:
@@ -171,14 +168,14 @@ def _union(n, scratch):
 
 
 @kernel
-def fill_loading(problem, states, traffic, state_at, n, stall, scratch):
+def fill_loading(problem, total_cycles, traffic, stall, scratch):
     """Cycles of the first loading and last off-loading transfers, per (operand, level, direction).
 
     Transfers that happen only once may be spread over the bandwidth that the recurring ones leave, down to one tile
     of the lowest level.
     """
     s = problem.cycles_per_operation
-    busy = np.ceil(states[state_at[n], CYCLES] * s) + stall
+    busy = np.ceil(total_cycles * s) + stall
     for o in range(3):
         for level in range(problem.levels[o]):
             for direction in range(4):
@@ -192,14 +189,12 @@ def fill_loading(problem, states, traffic, state_at, n, stall, scratch):
             o, level, direction = problem.activity[a, 0], problem.activity[a, 1], problem.activity[a, 2]
             if o == O and (direction == READ_DOWN or direction == WRITE_FROM_ABOVE):
                 continue
-            row = problem.first_row[o] + level - side(direction)
-            if row - problem.first_row[o] == problem.levels[o]:
-                continue
-            state = state_at[scratch.position[row]]
+            row = problem.activity[a, 3]
+            state = scratch.state[row]
             if traffic[row, state, ACTIVE + direction] == 0.0:
                 continue
             needed = traffic[row, state, TRANSFER_CYCLES + direction]
-            if np.trunc(states[state_at[n], CYCLES] / scratch.period[row]) != 1.0:
+            if scratch.count[row] != 1.0:
                 scratch.loading[o, level, direction] = needed
                 required += np.ceil(traffic[row, state, AVERAGE_BANDWIDTH + direction] / s)
                 continue
@@ -211,7 +206,7 @@ def fill_loading(problem, states, traffic, state_at, n, stall, scratch):
                 scratch.order[p] = scratch.order[p - 1]
                 p -= 1
             cycles[p] = needed
-            floor[p] = np.ceil(traffic[lowest, state_at[scratch.position[lowest]], CONTENT_BITS + INTEGER] / bandwidth)
+            floor[p] = np.ceil(traffic[lowest, scratch.state[lowest], CONTENT_BITS + INTEGER] / bandwidth)
             scratch.order[p] = a
             once += 1
         surplus = max(0.0, (bandwidth - required) / bandwidth * busy)

@@ -71,7 +71,7 @@ PROBLEM = np.dtype(
         ("port_bandwidth", np.float64, (_P, 2)),  # minimum, maximum
         ("port_both_inputs", np.uint8, _P),  # serves W and I
         ("port_first", np.int64, _P + 1),  # first activity of each port
-        ("activity", np.int64, (_A, 3)),  # (operand, level, direction), grouped by port
+        ("activity", np.int64, (_A, 4)),  # (operand, level, direction, row) of what can move, grouped by port
         ("cycles_per_operation", np.float64),
         ("macs", np.float64),
         (
@@ -109,9 +109,10 @@ SCRATCH = np.dtype(
         ("choice", np.int64, 3),
         ("cheapest", np.int64, MAX_LOOPS + 1),
         ("position", np.int64, _R),  # loops below each boundary, stationary loops merged down
-        ("period", np.float64, _R),  # array operations between two transfers
-        ("window", np.float64, _R),  # operations within which a transfer must end when nothing is buffered
-        ("buffered", np.uint8, _R),  # the memory below the boundary has room for two tiles
+        ("state", np.int64, _R),  # the state there
+        ("period", np.float64, _R),  # cycles between two transfers across the boundary
+        ("window", np.float64, _R),  # cycles of these within which a transfer must end
+        ("count", np.float64, _R),  # periods
         ("memory_used", np.float64, _M),
         ("effective_use", np.float64, _R),  # share of the memory below the boundary that the effective tile takes
         ("port_stall", np.float64, _P),
@@ -124,6 +125,14 @@ SCRATCH = np.dtype(
     ],
     align=True,
 )
+
+
+@kernel
+def side(direction):
+    """Offset from row k to the memory level on whose port the direction lies: level k (low side) or k - 1 (high
+    side).
+    """
+    return 0 if direction < READ_UP else -1
 
 
 @kernel

@@ -20,6 +20,7 @@ from .problem import (
     WRITE_FROM_ABOVE,
     O,
     W,
+    side,
     tensor_size,
 )
 
@@ -42,14 +43,6 @@ TRANSFER_CYCLES = 7  # + direction: of one period
 AVERAGE_BANDWIDTH = 11  # + direction: bits per cycle
 ACTIVE = 15  # + direction: 1 where data moves
 N_TRAFFIC = 19
-
-
-@kernel
-def side(direction):
-    """Offset from row k to the memory level on whose port the direction lies: level k (low side) or k - 1 (high
-    side).
-    """
-    return 0 if direction < READ_UP else -1
 
 
 @kernel
