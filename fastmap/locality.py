@@ -4,16 +4,17 @@ A layer that hands its output to one consumer alone keeps it in the lowest memor
 output (and, if that memory stores weights, for the weights of the whole network), and the consumer reads it there. The
 memories above are removed for that operand. Where data branch or join they go through the topmost memory.
 
-The rules are those of ZigZag 3.9.1 (``exploit_data_locality_stages``) with all their peculiarities: outputs count at the
-width of partial sums, a matrix product of two computed operands takes the second operand of its equation for the
+The rules are those of ZigZag 3.9.1 (``exploit_data_locality_stages``) with all their peculiarities: outputs count at
+the width of partial sums, a matrix product of two computed operands takes the second operand of its equation for the
 activations, the first input and the last output of the network need not come from and go to the topmost memory. ZigZag
-removes the other operators of an ONNX graph and joins their neighbours (only the first two producers of each), but keeps
-the ``Pooling`` and ``Add`` entries of its own workload files as nodes with data of their own. A workload with no other
-skipped operators than these two is treated as such a file; the sizes of their data follow from their neighbours.
+removes the other operators of an ONNX graph and joins their neighbours (only the first two producers of each), but
+keeps the ``Pooling`` and ``Add`` entries of its own workload files as nodes with data of their own. A workload with no
+other skipped operators than these two is treated as such a file. It does not state the sizes of their data, which are
+taken from the neighbours: ZigZag counts a few more elements where a pooling window overhangs.
 
-Where ZigZag crashes, data stay in the topmost memory: a layer that fits no memory together with its consumer's input, or
-whose only consumers lie behind a lost edge (third and later producers). Several inputs or outputs of the network, where
-it crashes as well, are each treated as it treats a single one.
+Where ZigZag crashes, data stay in the topmost memory: a layer that fits no memory together with its consumer's input,
+or whose only consumers lie behind a lost edge (third and later producers). Several inputs or outputs of the network,
+where it crashes as well, are each treated as it treats a single one.
 """
 
 from __future__ import annotations
@@ -43,8 +44,7 @@ def localize(workload: Workload, architecture: Architecture) -> dict[str, Archit
     Returns:
         layer name -> architecture, of the original's name; layers with the same memories share one.
     """
-    nodes, inputs, outputs = _graph(workload)
-    search = _Search(nodes, inputs, outputs, {name for each in workload.sources.values() for name in each}, architecture)
+    search = _Search(workload, architecture)
     shared: dict[tuple[tuple[str, int], ...], Architecture] = {}
     found = {}
     for layer in workload:
@@ -102,7 +102,7 @@ def _layer_node(layer: Layer, producers: int) -> _Node:
 
 
 def _skipped_nodes(workload: Workload) -> dict[str, _Node]:
-    """Return the nodes of operators whose sizes are not stated: what their producers make, what their consumers take."""
+    """Return the nodes of skipped operators: they take what their producers make and make what their users take."""
     layers = {layer.name: layer for layer in workload}
     consumers: dict[str, list[str]] = {}
     for node, producers in workload.sources.items():
@@ -117,9 +117,9 @@ def _skipped_nodes(workload: Workload) -> dict[str, _Node]:
             continue
         given = [made[each] for each in workload.sources.get(name, ()) if each in made]
         takers = [layers[each] for each in consumers.get(name, ()) if each in layers]
-        bits = (given[0][1:] if given else (takers[0].input_bits, takers[0].output_bits)) if given or takers else (0, 0)
-        sizes = [each[0] for each in given] or [_elements(each, "I") for each in takers]
-        out = max(sizes, default=0)
+        if not given:  # the network's input
+            given = [(_elements(each, "I"), each.input_bits, each.output_bits) for each in takers[:1]] or [(0, 0, 0)]
+        out = max(elements for elements, _, _ in given)
         if workload.skipped[name] == "Pooling":
             beside = [
                 made[other][0]
@@ -129,41 +129,44 @@ def _skipped_nodes(workload: Workload) -> dict[str, _Node]:
                 if other in layers
             ]
             out = min([out, *beside, *(_elements(each, "I") for each in takers)])
-        made[name] = (out, *bits)
-        both = len(workload.sources.get(name, ())) > 1
+        made[name] = (out, *given[0][1:])
         nodes[name] = _Node(
             activation="I",
             weight="W",
-            constants=0 if both else 1,
-            input_bits=sum(each[0] * each[1] for each in given) if given else sum(sizes[:1]) * bits[0],
-            output_bits=out * bits[1],
+            constants=0 if len(given) > 1 else 1,
+            input_bits=sum(elements * bits for elements, bits, _ in given),
+            output_bits=out * given[0][2],
             weight_bits=0,
         )
     return nodes
 
 
-def _graph(workload: Workload) -> tuple[dict[str, _Node], dict[str, list[str]], dict[str, list[str]]]:
-    """Return the nodes of the network in their order, and the neighbours before and after each."""
-    keep = set(workload.skipped.values()) <= _NODES
+def _nodes(workload: Workload) -> dict[str, _Node]:
+    """Return the nodes that stay in ZigZag's graph, in the workload's order."""
+    nodes = {layer.name: _layer_node(layer, len(workload.sources.get(layer.name, ()))) for layer in workload}
+    if set(workload.skipped.values()) <= _NODES:
+        nodes |= _skipped_nodes(workload)
+    return {name: nodes[name] for name in workload.nodes if name in nodes}
+
+
+def _consumers(workload: Workload, nodes: Mapping[str, _Node], connected: int | None) -> dict[str, list[str]]:
+    """Return which nodes take each node's output, through all removed operators.
+
+    Args:
+        connected: producers of a removed operator that count; None: all.
+    """
     before: dict[str, dict[str, None]] = {name: {} for name in workload.nodes}
     after: dict[str, dict[str, None]] = {name: {} for name in workload.nodes}
-    removed = [] if keep else [name for name in workload.nodes if name in workload.skipped]
     for name in workload.nodes:
         producers = workload.sources.get(name, ())
-        for other in producers[:_CONNECTED] if name in removed else producers:
+        for other in producers if name in nodes else producers[:connected]:
             before[name][other] = after[other][name] = None
-    for name in removed:
-        for other in list(before[name]):
-            for user in list(after[name]):
-                before[user][other] = after[other][user] = None
-    nodes = {layer.name: _layer_node(layer, len(workload.sources.get(layer.name, ()))) for layer in workload}
-    nodes |= _skipped_nodes(workload) if keep else {}
-    nodes = {name: nodes[name] for name in workload.nodes if name in nodes}
-    return (
-        nodes,
-        {name: [other for other in before[name] if other in nodes] for name in nodes},
-        {name: [other for other in after[name] if other in nodes] for name in nodes},
-    )
+    for name in workload.nodes:
+        if name not in nodes:
+            for other in list(before[name]):
+                for user in list(after[name]):
+                    before[user][other] = after[other][user] = None
+    return {name: [user for user in after[name] if user in nodes] for name in nodes}
 
 
 def _sorted(names: Iterable[str], producers: Mapping[str, Iterable[str]]) -> list[str]:
@@ -182,31 +185,30 @@ def _sorted(names: Iterable[str], producers: Mapping[str, Iterable[str]]) -> lis
 class _Search:
     """The lowest memory, by position in the architecture, that keeps each node's activations and outputs."""
 
-    def __init__(
-        self,
-        nodes: Mapping[str, _Node],
-        before: Mapping[str, list[str]],
-        after: Mapping[str, list[str]],
-        consumed: set[str],
-        architecture: Architecture,
-    ) -> None:
-        self.nodes, self.architecture = nodes, architecture
-        first = next(iter(nodes.values()))
+    def __init__(self, workload: Workload, architecture: Architecture) -> None:
+        self.architecture = architecture
+        self.nodes = _nodes(workload)
+        first = next(iter(self.nodes.values()))
         self.top = architecture.chain(first.activation)[-1], architecture.chain("O")[-1]
         self.weight_level = architecture.chain(first.weight)[-1]
-        self.weights = sum(node.weight_bits for node in nodes.values())
+        self.weights = sum(node.weight_bits for node in self.nodes.values())
         self.inputs: dict[str, int] = {}
         self.outputs: dict[str, int] = {}
-        for name in _sorted(nodes, before):
-            if before[name]:
-                self.inputs[name] = self.outputs[before[name][0]]
-            users = after[name]
-            lost = not users and name in consumed
-            if len(users) > 1 or lost or (users and len(before[users[0]]) > 1):
+        users = _consumers(workload, self.nodes, _CONNECTED)
+        true_users = _consumers(workload, self.nodes, None)
+        producers: dict[str, list[str]] = {name: [] for name in self.nodes}
+        for name, each in users.items():
+            for user in each:
+                producers[user].append(name)
+        for name in _sorted(self.nodes, producers):
+            if producers[name]:  # all of them send their outputs to the top where they are several
+                self.inputs[name] = self.outputs[producers[name][0]]
+            lost = not users[name] and true_users[name]
+            if lost or len(users[name]) > 1 or any(len(producers[user]) > 1 for user in users[name]):
                 self.inputs.setdefault(name, self.top[0])
                 self.outputs[name] = self.top[1]
             else:
-                self._descend(name, nodes[users[0]] if users else nodes[name])
+                self._descend(name, self.nodes[users[name][0] if users[name] else name])
 
     def _descend(self, name: str, user: _Node) -> None:
         """Find the lowest memory for a node whose output goes to one user, or to the outside."""
@@ -262,13 +264,8 @@ def _pruned(architecture: Architecture, limits: Mapping[str, int]) -> Architectu
         operands = tuple(operand for operand, chain in kept.items() if index in chain)
         if operands:
             memories.append(_with_operands(memory, operands))
-    return Architecture.model_validate(
-        {
-            "name": architecture.name,
-            "array": architecture.array,
-            "memories": tuple(memories),
-            "remarks": architecture.remarks,
-        }
+    return Architecture(
+        name=architecture.name, array=architecture.array, memories=tuple(memories), remarks=architecture.remarks
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -341,8 +341,11 @@ class Constraints(Spec):
     allowed: Annotated[dict[str, tuple[str, ...]] | None, BeforeValidator(_allowed)] = None
     #: Share of the array's units that a spatial mapping must use.
     min_array_utilization: Annotated[float | None, BeforeValidator(_fraction)] = None
-    #: How many spatial mappings to try, those that use most units first.
+    #: How many spatial mappings to try, those that use most units first; of ZigZag's candidates 3 when left out.
     max_spatial_mappings: Count | None = None
+    #: ``complete``: every number of iterations that unrolling can leave of each loop. ``zigzag``: the few spatial
+    #: mappings of divisors that ZigZag generates, in its order; ``spatial`` may then map only some array dimensions.
+    spatial_candidates: Literal["complete", "zigzag"] = "complete"
     #: Split the loops into at most this many factors (ZigZag's ``lpf_limit``).
     loop_factor_limit: Count | None = None
     #: The one loop order to use, innermost first.
@@ -370,4 +373,6 @@ class Constraints(Spec):
         data: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
         if self.spatial is not None:
             data["spatial"] = data["spatial"]["unrolling"]
+        if self.spatial_candidates == "complete":
+            del data["spatial_candidates"]
         return data

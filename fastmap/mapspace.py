@@ -5,8 +5,8 @@ which mapping.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingABC
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,16 +19,20 @@ from fastmap.dimensions import LOOP_DIMENSIONS, OPERANDS
 from fastmap.errors import SearchError
 from fastmap.kernels.array import array_use
 from fastmap.kernels.orders import loop_items, unrank_order
-from fastmap.kernels.problem import MAX_LOOPS, SCRATCH, UNROLLING
+from fastmap.kernels.problem import MAX_LOOPS, SCRATCH, UNROLLING, unroll
 from fastmap.kernels.search import candidate_orders, unrolling_fits
 from fastmap.layer import Layer
 from fastmap.lowering import lower, lower_spatial, new_record
 from fastmap.mapping import Constraints, Mapping, SpatialMapping
+from fastmap.zigzag_spatial import zigzag_spatial_mappings
 
 IntArray = npt.NDArray[np.int64]
 
 #: Largest number of orders of one spatial mapping that can be enumerated: ranks stay exact in 64 bits.
 MAX_ORDERS = 2**57
+
+#: Spatial mappings that ZigZag evaluates for each layer.
+ZIGZAG_SPATIAL_MAPPINGS = 3
 
 #: Output dimension along the word lines -> filter dimension along the bit lines with which it forms a diagonal.
 DIAGONAL_PARTNER = {"OX": "FX", "OY": "FY"}
@@ -64,7 +68,7 @@ class Mapspace:
     """All mappings of a layer on an architecture that the constraints admit, each order with its greedy allocation.
 
     Mappings are identified by (spatial index, order rank): the spatial mappings that keep the array busiest come
-    first, orders are ranked lexicographically.
+    first (ZigZag's candidates keep its order), orders are ranked lexicographically.
     """
 
     layer: Layer
@@ -87,13 +91,16 @@ class Mapspace:
         constraints = constraints or Constraints()
         problem = lower(layer, architecture)
         unrolling = new_record(UNROLLING)
-        if constraints.spatial is not None:
+        as_zigzag = constraints.spatial_candidates == "zigzag"
+        if as_zigzag:
+            array_dim, loop_dim, candidates = _zigzag_candidates(layer, architecture, problem, constraints)
+        elif constraints.spatial is not None:
             array_dim, loop_dim, factor = _fixed_spatial(layer, architecture, constraints.spatial)
             candidates = factor.reshape(1, -1)
         else:
             array_dim, loop_dim, candidates = _spatial_candidates(layer, architecture, problem, constraints.allowed)
         fits = np.ones(len(candidates), np.bool_)
-        if constraints.spatial is None:
+        if constraints.spatial is None or as_zigzag:
             scratch = new_record(SCRATCH)
             unrolling_fits(problem, unrolling, scratch, array_dim, loop_dim, candidates, fits)
         candidates = candidates[fits]
@@ -110,7 +117,7 @@ class Mapspace:
         candidate_orders(problem, unrolling, array_dim, loop_dim, candidates, limit, remaining, loops, multiplicity)
 
         iterations = np.prod(remaining, axis=1, dtype=float)
-        chosen = np.argsort(iterations, kind="stable")
+        chosen = np.arange(count) if as_zigzag else np.argsort(iterations, kind="stable")
         if constraints.min_array_utilization is not None:
             units = math.prod(architecture.array.dimensions.values())
             utilization = layer.macs / units / iterations
@@ -262,6 +269,73 @@ def _fixed_spatial(
     return lower_spatial(architecture, spatial.unrolling)
 
 
+def _zigzag_candidates(
+    layer: Layer, architecture: Architecture, problem: Any, constraints: Constraints
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Return ZigZag's spatial mappings as factors of common loops: those of all of them, 1 where a mapping lacks one.
+
+    A loop of factor 1 can count: it may be listed as a reduction above a memory, or turn up in a diagonal.
+    """
+    names = list(architecture.array.dimensions)
+    _check_array_dimensions(architecture, constraints.allowed or {})
+    _check_array_dimensions(architecture, constraints.spatial.unrolling if constraints.spatial is not None else {})
+    count = constraints.max_spatial_mappings or ZIGZAG_SPATIAL_MAPPINGS
+    mappings = zigzag_spatial_mappings(layer, architecture, constraints.allowed or {}, count, constraints.spatial)
+    if not mappings:
+        raise SearchError(f"{layer.name} on {architecture.name}: ZigZag has no spatial mapping that fits the array")
+    loops: list[tuple[str, str]] = []
+    for mapping in mappings:
+        place = 0
+        for name in names:
+            for dim in mapping.unrolling.get(name, {}):
+                if (name, dim) not in loops:
+                    place = max(place, sum(names.index(other) < names.index(name) for other, _ in loops))
+                    loops.insert(place, (name, dim))
+                place = loops.index((name, dim)) + 1
+    array_dim = np.array([names.index(name) for name, _ in loops], np.int64)
+    loop_dim = np.array([LOOP_DIMENSIONS.index(dim) for _, dim in loops], np.int64)
+    table = np.array(
+        [[mapping.unrolling.get(name, {}).get(dim, 1) for name, dim in loops] for mapping in mappings], np.int64
+    ).reshape(len(mappings), len(loops))
+    with_array = architecture.array.kind != "mac"
+    for mapping, factors in zip(mappings, table, strict=True):
+        longer = {name: {dim: n for dim, n in each.items() if n > 1} for name, each in mapping.unrolling.items()}
+        figures = [
+            _spatial_figures(problem, *lowered, with_array)
+            for lowered in (
+                lower_spatial(architecture, mapping.unrolling),
+                lower_spatial(architecture, longer),
+                (array_dim, loop_dim, factors),
+            )
+        ]
+        if not figures[0] == figures[1] == figures[2]:
+            raise SearchError(
+                f"{layer.name} on {architecture.name}: ZigZag's spatial mappings unroll different loops, and on this "
+                "architecture a loop of factor 1 counts; search them one by one, each as the fixed spatial mapping"
+            )
+    return array_dim, loop_dim, table
+
+
+def _spatial_figures(
+    problem: Any, array_dim: IntArray, loop_dim: IntArray, factor: IntArray, with_array: bool
+) -> tuple[Any, ...]:
+    """Return all by which a spatial mapping affects the cost."""
+    unrolling = new_record(UNROLLING)
+    unroll(problem, array_dim, loop_dim, factor, unrolling)
+    names = [name for name in UNROLLING.names or () if name not in ("balanced", "seen")]
+    use = array_use(problem, array_dim, loop_dim, factor) if with_array else ()
+    return (*(unrolling[name].tolist() for name in names), use)
+
+
+def _check_array_dimensions(architecture: Architecture, named: Iterable[str]) -> None:
+    sizes = architecture.array.dimensions
+    for name in named:
+        if name not in sizes:
+            raise SearchError(
+                f"{architecture.name} has no array dimension {name!r} to constrain (it has {', '.join(sizes)})"
+            )
+
+
 def _spatial_candidates(
     layer: Layer,
     architecture: Architecture,
@@ -270,11 +344,7 @@ def _spatial_candidates(
 ) -> tuple[IntArray, IntArray, IntArray]:
     """Return the spatial loops (array dimension, loop dimension) and every combination of their factors."""
     sizes = architecture.array.dimensions
-    for name in constrained or {}:
-        if name not in sizes:
-            raise SearchError(
-                f"{architecture.name} has no array dimension {name!r} to constrain (it has {', '.join(sizes)})"
-            )
+    _check_array_dimensions(architecture, constrained or {})
     allowed = default_allowed(architecture) if constrained is None else constrained
     loops = [
         (a, dim)
