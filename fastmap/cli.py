@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fastmap
@@ -17,10 +20,12 @@ if TYPE_CHECKING:
     from fastmap.exploration import NetworkPlan
     from fastmap.layer import Layer
     from fastmap.mapping import Constraints
-    from fastmap.result import NetworkResult, SearchResult
+    from fastmap.result import NetworkResult
     from fastmap.workload import Workload
 
 EXIT_OURS, EXIT_USER, EXIT_INTERRUPTED = 1, 2, 130
+#: About what one layer takes in a result file.
+KILOBYTES_PER_RESULT = 50
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,11 +38,15 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 2 for the user's mistake, 1 for ours, 130 for Ctrl-C."""
-    options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names are the user's: any character, on any terminal
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code: int = options.run(options)
-        sys.stdout.flush()
-        return code
+        try:
+            options = _parser().parse_args(arguments)
+            code: int = options.run(options)
+            return code
+        finally:
+            sys.stdout.flush()
     except FastmapError as error:
         print(f"fastmap: {error}", file=sys.stderr)
         return EXIT_USER
@@ -45,8 +54,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("fastmap: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as head, has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        _discard_output()
+        print(f"fastmap: cannot write the output: {error.strerror}", file=sys.stderr)
+        return EXIT_OURS
+
+
+def _discard_output() -> None:
+    """Keep Python from trying again, at its end, to write what could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _width() -> int | None:
+    """Columns of the terminal; None where the output goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _parser() -> Parser:
@@ -126,11 +151,17 @@ def _chosen(options: argparse.Namespace, workload: Workload) -> list[Layer]:
 
 def _constraints(options: argparse.Namespace, architecture: Architecture) -> Callable[[Layer], Constraints]:
     """Constraints of the file and of the options, which win."""
+    from fastmap._spec import SpecError
     from fastmap.loading import load_constraints
     from fastmap.mapping import Constraints
 
     names = ("max_spatial_mappings", "min_array_utilization", "loop_factor_limit")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    for name, value in given.items():
+        try:
+            Constraints.from_dict({name: value})
+        except SpecError as error:
+            raise InputError(f"--{name.replace('_', '-')} {error.message}") from None
     extra = Constraints.from_dict(given)
     from_file = load_constraints(options.constraints) if options.constraints else None
 
@@ -168,80 +199,116 @@ def _plans(options: argparse.Namespace) -> list[NetworkPlan]:
     ]
 
 
+def _announce_compilation(options: argparse.Namespace) -> None:
+    """Say why nothing happens for a while when the kernels are not in the cache."""
+    from numba.core import config
+
+    import fastmap.kernels._jit  # noqa: F401  sets the folder of the cache
+
+    if not Path(config.CACHE_DIR).exists() and not options.quiet:  # type: ignore[attr-defined]
+        print("compiling the kernels, once after each installation: about half a minute", file=sys.stderr)
+
+
 def _search(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from fastmap import text
-    from fastmap.exploration import (
-        Control,
-        check_options,
-        check_size,
-        expected_seconds,
-        readable_time,
-        search_network,
-    )
-    from fastmap.store import ResultFile
+    from fastmap.exploration import Control, check_options, check_size, expected_seconds, readable_time, search_network
+    from fastmap.result import NetworkResult, SearchResult
+    from fastmap.store import ResultFile, check_output
 
     check_options(options.objective, options.strategy, options.cost_model, options.top, options.threads)
+    if options.output is not None:
+        check_output(options.output, options.force)
+    _announce_compilation(options)
     plans = _plans(options)
     size = sum(plan.size for plan in plans)
     for plan in plans:
         for space in plan.distinct.values():
             check_size(space, options.threads, options.force)
-    output = ResultFile.create(options.output, overwrite=options.force) if options.output else None
+    output = None if options.output is None else ResultFile.create(options.output, overwrite=options.force)
     if not options.quiet:
         distinct = sum(len(plan.distinct) for plan in plans)
         names = ", ".join(plan.architecture.name for plan in plans)
-        stored = f", about {50 * distinct} kB to {options.output}" if output else ""
+        time = readable_time(expected_seconds(size, options.threads))
+        stored = f", about {KILOBYTES_PER_RESULT * distinct} kB to {options.output}" if output else ""
         print(
             f"{plans[0].workload.name} on {names}: {size:,} mappings of {distinct} distinct layers, "
-            f"about {readable_time(expected_seconds(size, options.threads))}{stored}",
+            f"{time if time.startswith('less') else f'about {time}'}{stored}",
             file=sys.stderr,
         )
     control = Control()
-    results: list[NetworkResult] = []
+    finished: list[NetworkResult] = []
+    failure: FastmapError | None = None
     try:
-        with tqdm(total=size, unit=" mappings", unit_scale=True, disable=options.quiet, mininterval=0.2) as bar:
+        # Without a terminal there is no bar: a log would be full of it.
+        hidden = True if options.quiet else None
+        with tqdm(total=size, unit=" mappings", unit_scale=True, disable=hidden, leave=False) as bar:
+
+            def advance(mappings: int) -> None:
+                if not bar.n:
+                    bar.unpause()  # the rate counts from the first mapping, not from the compilation
+                bar.update(mappings)
+
             for plan in plans:
                 bar.set_description(plan.architecture.name)
+                finished.append(NetworkResult(plan.workload.name, plan.architecture, {}))
 
                 def keep(name: str, result: SearchResult) -> None:
-                    if output:
-                        output.write(result, name)
+                    if len(result.points[options.objective]):  # Ctrl-C may have come before the first mapping
+                        finished[-1].results[name] = result
+                        if output:
+                            with control.on_interrupt():  # HDF5 must not be interrupted half-way
+                                output.write(result, name)
 
-                results.append(
-                    search_network(
-                        plan,
-                        options.objective,
-                        top=options.top,
-                        threads=options.threads,
-                        force=options.force,
-                        progress=bar.update,
-                        control=control,
-                        keep=keep,
-                    )
+                search_network(
+                    plan,
+                    options.objective,
+                    top=options.top,
+                    threads=options.threads,
+                    force=options.force,
+                    progress=advance,
+                    control=control,
+                    keep=keep,
                 )
                 if control.stopped:
                     break
+    except KeyboardInterrupt:
+        control.stop[0] = 1
+    except FastmapError as error:  # what was found before is still shown
+        failure = error
     finally:
         if output:
             output.close()
-    results = [result for result in results if result.results]
-    if options.json:
-        print(json.dumps([_network_dict(result) for result in results], indent=1))
-    else:
-        print("\n\n".join(text.network(result, options.objective) for result in results))
-        if options.explain:
-            for result in results:
-                for _, found in result:
-                    print()
-                    print(text.explain(found.best[0], found.architecture))
-        if output:
-            print(f"\nstored in {options.output}")
+    finished = [network for network in finished if network.results]
+    _show(options, finished, stored=bool(output and finished))
+    if failure is not None:
+        raise failure
     if control.stopped:
-        print("fastmap: interrupted; what was done is kept" + (" and stored" if output else ""), file=sys.stderr)
+        kept = "" if not finished else "; what was done is stored" if output else "; what was done is shown"
+        print(f"fastmap: interrupted{kept}", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
+
+
+def _show(options: argparse.Namespace, networks: list[NetworkResult], stored: bool) -> None:
+    """Print the results of a search."""
+    from fastmap import text
+
+    if options.json:
+        print(json.dumps([_network_dict(network) for network in networks], indent=1))
+        return
+    parts = [text.network(network, options.objective, _width()) for network in networks]
+    for network in networks if options.explain else ():
+        same: dict[int, list[str]] = {}
+        for name, found in network:
+            same.setdefault(id(found.points), []).append(name)
+        for first, *others in same.values():
+            found = network.results[first]
+            parts.append(text.explain(found.best[0], found.architecture, others))
+    if stored:
+        parts.append(f"stored in {options.output}")
+    if parts:
+        print("\n\n".join(parts))
 
 
 def _network_dict(result: NetworkResult) -> dict[str, Any]:
@@ -312,7 +379,7 @@ def _count(options: argparse.Namespace) -> int:
             for name, space in plan.spaces.items()
         ]
         rows.append(("all distinct", "", f"{plan.size:,}", readable_time(expected_seconds(plan.size))))
-        header = ("layer", "spatial mappings", "mappings", "about")
+        header = ("layer", "spatial mappings", "mappings", "search time")
         parts.append(f"{plan.workload.name} on {plan.architecture.name}\n{text.table(header, rows)}")
     print("\n\n".join(parts))
     return 0
@@ -353,7 +420,7 @@ def _zoo(options: argparse.Namespace) -> int:
         return 0
     for kind in zoo.FOLDERS:
         rows = [(name, zoo.description(kind, name)) for name in zoo.names(kind)]
-        print(text.table((kind, "<what it is"), rows))
+        print(text.table((kind, "<what it is"), rows, _width()))
         print()
     print("fastmap zoo NAME shows an entry's file.")
     return 0

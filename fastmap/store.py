@@ -1,4 +1,4 @@
-"""The HDF5 file of a run: self-describing, readable with plain h5py, readable after a crash.
+"""The HDF5 file of a run: self-describing, readable with plain h5py, whole at every moment.
 
 Layout (schema version 1)::
 
@@ -9,11 +9,16 @@ Layout (schema version 1)::
         pareto/             the front of energy and latency, same columns
         histogram/          energy_pj, latency_cycles, edp_pj_ns: mappings in each bin, with the bins' edges beside;
                             energy_latency: the joint distribution
-        space/              what turns a mapping_id into a mapping: the factors of every spatial mapping
+        space/              what turns a mapping_id into a mapping: the factors of every spatial mapping, the
+                            iterations that remain, and the number of orders (text: it may exceed 64 bits)
 
 ``mapping_id`` is (spatial index, order rank, allocation code). Layers that are identical share one group through a
-hard link. A group gets its name only when it is whole, and the file is flushed then; a group named ``_unfinished`` is
-what a kill left.
+hard link. In names, ``/`` is written ``%2F`` and ``%`` is written ``%25``.
+
+HDF5 changes its own structures in place, so that a crash between two writes can cost everything that a file held.
+Therefore a run builds its file in memory, and after each result replaces the one on disk by a whole new copy: whenever
+it is killed, and whenever the disk is full, the file holds every result that was reported as written. Others may read
+it meanwhile; a lock beside it keeps a second writer away.
 """
 
 from __future__ import annotations
@@ -28,13 +33,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import h5py
 import numpy as np
 
 import fastmap
+from fastmap._spec import label
 from fastmap.architecture import Architecture
+from fastmap.dimensions import LOOP_DIMENSIONS
 from fastmap.errors import FastmapError, StoreError
 from fastmap.evaluation import array_clock_ns
 from fastmap.layer import Layer
@@ -42,47 +49,64 @@ from fastmap.mapping import Constraints
 from fastmap.mapspace import Mapspace
 from fastmap.result import OBJECTIVES, Histogram, Histogram2D, Points, SearchResult
 
+try:
+    import fcntl
+except ImportError:  # Windows: two writers are not kept apart
+    fcntl = None  # type: ignore[assignment]
+
 FORMAT = "fastmap"
 SCHEMA_VERSION = 1
-UNFINISHED = "_unfinished"
 HISTOGRAMS = ("energy_pj", "latency_cycles", "edp_pj_ns")
+#: Attributes of a result that are no figures of its statistics.
+FIXED = frozenset(
+    (
+        *("layer", "architecture", "constraints", "objective", "strategy", "cost_model"),
+        *("complete", "certificate", "clock_ns"),
+    )
+)
+#: How many results an error message lists.
+LISTED = 12
 
 
 class ResultFile:
-    """A file of results, open for writing. One process at a time: HDF5 locks it."""
+    """A file of results, open for writing. It appears on disk with the first result."""
 
-    def __init__(self, path: Path, file: Any) -> None:
+    def __init__(self, path: Path, lock: IO[bytes], file: Any) -> None:
         self.path = path
+        self._lock = lock
         self._file = file
         self._written: dict[int, str] = {}
         self._alive: list[SearchResult] = []
 
     @classmethod
     def create(cls, path: str | Path, overwrite: bool = False, command: str | None = None) -> ResultFile:
-        """Make a new file.
+        """Claim a path for a new file.
+
+        Args:
+            overwrite: replace a result file that stands there, once the first new result is written.
+            command: what to record as the command; default: this process's.
 
         Raises:
-            StoreError: the path exists (and ``overwrite`` is not set), is not writable, or is in use.
+            StoreError: the path exists (and ``overwrite`` is not set, or it is something else than a result file), is
+                not writable, or another process writes to it.
         """
+        check_output(path, overwrite)
         path = Path(path)
-        if path.is_dir():
-            raise StoreError(f"{path}: is a folder; give the name of a file to write")
-        if path.exists() and not overwrite:
-            raise StoreError(f"{path}: exists already; choose another name or allow overwriting")
-        if not path.parent.is_dir():
-            raise StoreError(f"{path}: the folder {path.parent} does not exist")
-        if not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise StoreError(f"{path}: not writable")
-        with _explained(path, "cannot be written"):
-            file = h5py.File(path, "w", track_order=True)
-            file.attrs["format"] = FORMAT
-            file.attrs["schema_version"] = SCHEMA_VERSION
-            file.attrs["fastmap_version"] = fastmap.__version__
-            file.attrs["command"] = command if command is not None else shlex.join(sys.argv)
-            file.attrs["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            file.attrs["machine"] = f"{platform.machine()} {platform.system()} Python {platform.python_version()}"
-            file.flush()
-        return cls(path, file)
+        with _explained(path, "not writable"):
+            lock = _lock(path)
+        try:
+            check_output(path, overwrite)  # what has appeared before the lock was ours
+            file = h5py.File(str(path), "w", driver="core", backing_store=False, track_order=True)
+        except BaseException:
+            _unlock(path, lock)
+            raise
+        file.attrs["format"] = FORMAT
+        file.attrs["schema_version"] = SCHEMA_VERSION
+        file.attrs["fastmap_version"] = fastmap.__version__
+        file.attrs["command"] = _printable(command if command is not None else shlex.join(sys.argv))
+        file.attrs["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        file.attrs["machine"] = f"{platform.machine()} {platform.system()} Python {platform.python_version()}"
+        return cls(path, lock, file)
 
     def __enter__(self) -> Self:
         return self
@@ -93,61 +117,113 @@ class ResultFile:
         self.close()
 
     def close(self) -> None:
-        """Finish the file."""
-        self._file.close()
+        """Let others write to the path. Everything written is on disk already."""
+        if self._file:
+            self._file.close()
+            _unlock(self.path, self._lock)
 
     def write(self, result: SearchResult, name: str | None = None) -> None:
-        """Add one result, under the architecture's and the layer's (or another) name. It is safe on return."""
-        name = name or result.layer.name
-        with _explained(self.path, "cannot be written"):
-            group_name = _escaped(result.architecture.name)
-            if group_name not in self._file:
-                self._file.create_group(group_name, track_order=True)
-            parent = self._file[group_name]
-            if _escaped(name) in parent:
-                raise StoreError(f"{self.path}: already holds {result.architecture.name}/{name}")
-            if id(result) in self._written:
-                parent[_escaped(name)] = self._file[self._written[id(result)]]
+        """Add one result, under the architecture's and the layer's (or another) name. It is on disk on return."""
+        name = label(result.layer.name if name is None else name)
+        parent = self._file.require_group(_escaped(result.architecture.name))
+        link = _escaped(name)
+        if link in parent:
+            raise StoreError(f"{self.path}: already holds {result.architecture.name}/{name}")
+        # Results of identical layers are one and the same, whatever each layer is called.
+        known = self._written.get(id(result.points))
+        try:
+            if known is not None:
+                parent[link] = self._file[known]
             else:
-                if UNFINISHED in parent:
-                    del parent[UNFINISHED]
-                _write_result(parent.create_group(UNFINISHED), result)
-                parent.move(UNFINISHED, _escaped(name))
-                self._written[id(result)] = f"{group_name}/{_escaped(name)}"
-                self._alive.append(result)  # so that its id is not given to another
-            self._file.flush()
+                _write_result(parent.create_group(link), result)
+            with _explained(self.path, "cannot be written"):
+                self._publish()
+        except BaseException:
+            if link in parent:
+                del parent[link]
+            raise
+        if known is None:
+            self._written[id(result.points)] = f"{parent.name}/{link}"
+            self._alive.append(result)  # so that its identity is not given to another
+
+    def _publish(self) -> None:
+        """Put everything on disk in one step."""
+        self._file.flush()
+        target = Path(os.path.realpath(self.path))
+        temporary = _beside(target, "tmp")
+        try:
+            with open(temporary, "wb") as file:
+                file.write(self._file.id.get_file_image())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def check_output(path: str | Path, overwrite: bool = False) -> None:
+    """Refuse a path where no result file can be made; touches nothing."""
+    path = Path(path)
+    with _explained(path, "not writable"):
+        if path.is_dir():
+            raise StoreError(f"{path}: is a folder; give the name of a file to write")
+        if path.exists():
+            if not overwrite:
+                raise StoreError(f"{path}: exists already; choose another name or allow overwriting")
+            if not (path.is_file() and (path.stat().st_size == 0 or _is_result(path))):
+                raise StoreError(f"{path}: is not a result file of fastmap and is not overwritten")
+            if not os.access(path, os.W_OK):
+                raise StoreError(f"{path}: not writable")
+        folder = Path(os.path.realpath(path)).parent
+        if not folder.is_dir():
+            raise StoreError(f"{path}: the folder {path.parent} does not exist")
+        if not os.access(folder, os.W_OK):
+            raise StoreError(f"{path}: the folder {path.parent} is not writable")
 
 
 def contents(path: str | Path) -> list[tuple[str, str]]:
     """Return (architecture, layer) of every result in a file, in the order in which they were written."""
     with _open(path) as file:
-        return [(_unescaped(a), _unescaped(name)) for a in file for name in file[a] if name != UNFINISHED]
+        return _contents(file)
 
 
 def load_result(path: str | Path, architecture: str | None = None, layer: str | None = None) -> SearchResult:
     """Read one result; see ``SearchResult.load``."""
-    found = [
-        pair
-        for pair in contents(path)
-        if (architecture is None or pair[0] == architecture) and (layer is None or pair[1] == layer)
-    ]
-    if len(found) != 1:
-        held = ", ".join("/".join(pair) for pair in contents(path)) or "nothing"
-        problem = "holds no such result" if not found else "holds several results; say which architecture and layer"
-        raise StoreError(f"{path}: {problem} (it holds {held})")
-    with _open(path) as file, _explained(path, "cannot be read"):
-        return _read_result(file[_escaped(found[0][0])][_escaped(found[0][1])])
+    with _open(path) as file:
+        held = _contents(file)
+        found = [
+            pair
+            for pair in held
+            if (architecture is None or pair[0] == architecture) and (layer is None or pair[1] == layer)
+        ]
+        if len(found) != 1:
+            names = ["/".join(pair) for pair in held]
+            more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+            problem = "holds several results; say which architecture and layer" if found else "holds no such result"
+            raise StoreError(f"{path}: {problem} (it holds {', '.join(names[:LISTED]) or 'nothing'}{more})")
+        return _read_result(file[_escaped(found[0][0])][_escaped(found[0][1])], found[0][1])
+
+
+def _contents(file: Any) -> list[tuple[str, str]]:
+    return [(_unescaped(architecture), _unescaped(name)) for architecture in file for name in file[architecture]]
 
 
 @contextlib.contextmanager
 def _open(path: str | Path) -> Iterator[Any]:
+    """Open a result file for reading. Whatever is wrong inside becomes a StoreError that names the file."""
     path = Path(path)
-    if not path.is_file():
-        raise StoreError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
+    try:
+        if not path.is_file():
+            raise StoreError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
+        with open(path, "rb"):  # a sentence of the system where reading is not allowed
+            pass
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read: {_reason(error)}") from None
     with _explained(path, "is not a readable HDF5 file (foreign, truncated or damaged)"):
-        file = h5py.File(path, "r")
-    with file:
-        if file.attrs.get("format") != FORMAT:
+        file = h5py.File(path, "r", locking=False)  # a file on disk never changes, so that no lock is needed
+    with file, _explained(path, "is damaged"):
+        if _text(file.attrs.get("format")) != FORMAT:
             raise StoreError(f"{path}: is an HDF5 file, but not a result of fastmap")
         version = file.attrs.get("schema_version")
         if version != SCHEMA_VERSION:
@@ -157,16 +233,66 @@ def _open(path: str | Path) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _explained(path: Path | str, what: str) -> Iterator[None]:
-    """Turn the errors of HDF5 and of the file system into one sentence."""
+    """Turn the errors of HDF5, of the file system and of damaged content into one sentence."""
     try:
         yield
-    except FastmapError:
+    except StoreError:
         raise
-    except BlockingIOError:
-        raise StoreError(f"{path}: is being written by another process") from None
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise StoreError(f"{path}: {what}: {reason}") from None
+    except (OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, FastmapError) as error:
+        raise StoreError(f"{path}: {what}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, on one line, without the path that the sentence names already."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())
+
+
+def _is_result(path: Path) -> bool:
+    """Whether a file is a result of any version of fastmap."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return _text(file.attrs.get("format")) == FORMAT
+    except OSError:
+        return False
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(f"{path.name}.{ending}")
+
+
+def _lock(path: Path) -> IO[bytes]:
+    """Claim a path for writing. The lock ends with the process, however that ends."""
+    name = _beside(Path(os.path.realpath(path)), "lock")
+    while True:
+        lock = open(name, "ab")  # noqa: SIM115
+        try:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise StoreError(f"{path}: is being written by another process") from None
+        except OSError:
+            pass  # a file system without locks
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), os.stat(name)):
+                return lock
+        lock.close()  # its last owner has removed it meanwhile
+
+
+def _unlock(path: Path, lock: IO[bytes]) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(lock.name)
+    lock.close()
+
+
+def _printable(text: str) -> str:
+    """Text that UTF-8 can hold, whatever bytes the command line had."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _escaped(name: str) -> str:
@@ -179,6 +305,7 @@ def _unescaped(name: str) -> str:
 
 
 def _write_result(group: Any, result: SearchResult) -> None:
+    clock_ns = array_clock_ns(result.architecture)
     attributes = {
         "layer": result.layer.model_dump_json(),
         "architecture": result.architecture.model_dump_json(),
@@ -188,35 +315,41 @@ def _write_result(group: Any, result: SearchResult) -> None:
         "cost_model": result.cost_model,
         "complete": result.complete,
         "certificate": json.dumps(result.certificate),
-        "clock_ns": array_clock_ns(result.architecture),
+        "clock_ns": clock_ns,
         **result.statistics,
     }
     for name, value in attributes.items():
         # Counts beyond 64 bits are kept exactly, as text.
         group.attrs[name] = str(value) if isinstance(value, int) and value >= 2**63 else value
-    clock = attributes["clock_ns"]
     for objective in OBJECTIVES:
-        _write_points(group.create_group(f"best/{objective}"), result.points[objective], clock)
-    _write_points(group.create_group("pareto"), result.points["pareto"], clock)
+        _write_points(group.create_group(f"best/{objective}"), result.points[objective], clock_ns)
+    _write_points(group.create_group("pareto"), result.points["pareto"], clock_ns)
 
     histograms = group.create_group("histogram")
     for name in HISTOGRAMS:
         histogram = result.histograms[name]
         counts = histograms.create_dataset(name, data=histogram.counts)
-        _scale(histograms, counts, 0, f"{name}_low", histogram.edges[:-1])
-        histograms.create_dataset(f"{name}_edges", data=histogram.edges)
+        _attach(counts, _scale(histograms, f"{name}_low", histogram.edges[:-1]))
+        _scale(histograms, f"{name}_edges", histogram.edges)
     joint = result.joint_histogram
-    counts = histograms.create_dataset("energy_latency", data=joint.counts, compression="gzip", shuffle=True)
-    for axis, (name, edges) in enumerate((("energy_pj", joint.energy_edges), ("latency_cycles", joint.latency_edges))):
-        _scale(histograms, counts, axis, f"energy_latency_{name}_low", edges[:-1])
-        histograms.create_dataset(f"energy_latency_{name}_edges", data=edges)
+    counts = histograms.create_dataset("energy_latency", data=joint.counts, **_packed(joint.counts))
+    scales = []
+    for name, edges in (("energy_pj", joint.energy_edges), ("latency_cycles", joint.latency_edges)):
+        scales.append(_scale(histograms, f"energy_latency_{name}_low", edges[:-1]))
+        _scale(histograms, f"energy_latency_{name}_edges", edges)
+    _attach(counts, *scales)
 
     space = group.create_group("space")
-    space.create_dataset("array_dimension", data=result.space.array_dim)
-    space.create_dataset("loop_dimension", data=result.space.loop_dim)
-    space.create_dataset("factors", data=result.space.candidates, **_packed(result.space.candidates))
-    space.create_dataset("remaining", data=result.space.remaining, **_packed(result.space.remaining))
-    space.create_dataset("orders", data=[str(orders) for orders in result.space.orders])
+    candidates, remaining = result.space.candidates, result.space.remaining
+    index = _scale(space, "spatial_index", np.arange(len(candidates)))
+    loop = _scale(space, "spatial_loop", np.arange(candidates.shape[1]))
+    dimension = _scale(space, "dimension", [name.encode() for name in LOOP_DIMENSIONS])
+    _attach(space.create_dataset("array_dimension", data=result.space.array_dim), loop)
+    _attach(space.create_dataset("loop_dimension", data=result.space.loop_dim), loop)
+    _attach(space.create_dataset("factors", data=candidates, **_packed(candidates)), index, loop)
+    _attach(space.create_dataset("remaining", data=remaining, **_packed(remaining)), index, dimension)
+    orders = [str(orders) for orders in result.space.orders]
+    _attach(space.create_dataset("orders", data=orders, dtype=h5py.string_dtype()), index)
 
 
 def _packed(data: Any) -> dict[str, Any]:
@@ -224,42 +357,44 @@ def _packed(data: Any) -> dict[str, Any]:
     return {"compression": "gzip", "shuffle": True} if data.size else {}
 
 
-def _scale(group: Any, dataset: Any, axis: int, name: str, values: Any) -> None:
+def _scale(group: Any, name: str, values: Any) -> Any:
+    """Make a dimension scale: what the positions along an axis stand for."""
     scale = group.create_dataset(name, data=values)
     scale.make_scale(name)
-    dataset.dims[axis].attach_scale(scale)
+    return scale
+
+
+def _attach(dataset: Any, *scales: Any) -> None:
+    """Give each axis of a dataset its scale."""
+    for axis, scale in enumerate(scales):
+        dataset.dims[axis].attach_scale(scale)
 
 
 def _write_points(group: Any, points: Points, clock_ns: float) -> None:
-    rank = group.create_dataset("rank", data=np.arange(len(points)))
-    rank.make_scale("rank")
-    part = group.create_dataset("part", data=np.arange(3))
-    part.make_scale("part")
-    columns = {
-        "mapping_id": points.mapping_id,
-        "energy_pj": points.energy_pj,
-        "latency_cycles": points.latency_cycles,
-        "edp_pj_ns": points.energy_pj * points.latency_cycles * clock_ns,
-    }
-    for name, column in columns.items():
-        group.create_dataset(name, data=column).dims[0].attach_scale(rank)
-    group["mapping_id"].dims[1].attach_scale(part)
-    group["mapping_id"].attrs["parts"] = "spatial index, order rank, allocation code"
+    rank = _scale(group, "rank", np.arange(len(points)))
+    part = _scale(group, "part", np.arange(3))
+    identity = group.create_dataset("mapping_id", data=points.mapping_id)
+    identity.attrs["parts"] = "spatial index, order rank, allocation code"
+    _attach(identity, rank, part)
+    for name, column in (
+        ("energy_pj", points.energy_pj),
+        ("latency_cycles", points.latency_cycles),
+        ("edp_pj_ns", points.energy_pj * points.latency_cycles * clock_ns),
+    ):
+        _attach(group.create_dataset(name, data=column), rank)
 
 
 def _read_points(group: Any) -> Points:
     return Points(group["mapping_id"][...], group["energy_pj"][...], group["latency_cycles"][...])
 
 
-def _read_result(group: Any) -> SearchResult:
-    layer = Layer.model_validate_json(group.attrs["layer"])
+def _read_result(group: Any, name: str) -> SearchResult:
+    # A group that identical layers share was written with the first one's name.
+    layer = Layer.model_validate_json(group.attrs["layer"]).model_copy(update={"name": name})
     architecture = Architecture.model_validate_json(group.attrs["architecture"])
     constraints = Constraints.from_dict(json.loads(group.attrs["constraints"]))
     space = group["space"]
     histograms = group["histogram"]
-    fixed = {
-        "layer", "architecture", "constraints", "objective", "strategy", "cost_model", "complete", "certificate", "clock_ns",
-    }  # fmt: skip
     return SearchResult(
         layer=layer,
         architecture=architecture,
@@ -287,7 +422,7 @@ def _read_result(group: Any) -> SearchResult:
             histograms["energy_latency_latency_cycles_edges"][...],
             histograms["energy_latency"][...],
         ),
-        statistics={name: _number(value) for name, value in group.attrs.items() if name not in fixed},
+        statistics={name: _number(value) for name, value in group.attrs.items() if name not in FIXED},
         complete=bool(group.attrs["complete"]),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,26 +16,30 @@ if TYPE_CHECKING:
     from fastmap.mapping import Mapping, SpatialMapping
     from fastmap.result import NetworkResult
 
-PREFIXES = (
-    (1e24, "Y"),
-    (1e21, "Z"),
-    (1e18, "E"),
-    (1e15, "P"),
-    (1e12, "T"),
-    (1e9, "G"),
-    (1e6, "M"),
-    (1e3, "k"),
-    (1.0, ""),
-)
-SMALL_PREFIXES = ((1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
+#: SI prefixes by power of 1000.
+PREFIXES = {
+    8: "Y", 7: "Z", 6: "E", 5: "P", 4: "T", 3: "G", 2: "M", 1: "k",
+    0: "", -1: "m", -2: "u", -3: "n", -4: "p", -5: "f", -6: "a", -7: "z", -8: "y",
+}  # fmt: skip
+#: A last column narrower than this is not wrapped.
+NARROWEST = 16
+#: Fewer mappings than these take no longer than the preparation of their search.
+WORTH_A_RATE = 1_000_000
 
 
 def quantity(value: float, unit: str) -> str:
-    """A value in its base unit with three or four digits and a prefix: 1.234 mJ."""
-    for scale, prefix in (*PREFIXES, *SMALL_PREFIXES):
-        if abs(value) >= scale:
-            return f"{value / scale:.4g} {prefix}{unit}"
-    return f"{value:.4g} {unit}"
+    """A value in its base unit with four digits and a prefix: 1.234 mJ."""
+    if not value or not math.isfinite(value):
+        return f"{value:g} {unit}"
+    value = float(f"{value:.3e}")  # rounded first: 999.96 nJ are 1.000 uJ
+    power = max(-8, min(8, math.floor(math.log10(abs(value)) / 3 + 1e-9)))
+    return f"{value / 1000.0**power:#.4g} {PREFIXES[power]}{unit}"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with three digits."""
+    value = float(f"{100 * share:.3g}")
+    return f"{value:.0f} %" if abs(value) >= 100 else f"{value:.3g} %"
 
 
 def energy(pj: float) -> str:
@@ -48,21 +54,32 @@ def duration(ns: float) -> str:
 
 def delay_product(pj_ns: float) -> str:
     """Energy-delay product for a person."""
-    return quantity(pj_ns * 1e-21, "Js")
+    return quantity(pj_ns * 1e-21, "J s")
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """Aligned columns under a header; the first ``left`` columns and those headed in lower case to the left."""
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], width: int | None = None) -> str:
+    """Aligned columns under a header: the first column and those whose header starts with ``<`` to the left.
+
+    ``width`` is that of the terminal: a longer last column, if it is to the left, goes on below.
+    """
     rows = [tuple(row) for row in rows]
-    widths = [max(len(row[i]) for row in (tuple(header), *rows)) for i in range(len(header))]
-    flush_left = [i < left or name.startswith("<") for i, name in enumerate(header)]
-    names = [name.removeprefix("<") for name in header]
+    flush_left = [i == 0 or name.startswith("<") for i, name in enumerate(header)]
+    names = tuple(name.removeprefix("<") for name in header)
+    widths = [max(1, *(len(row[i]) for row in (names, *rows))) for i in range(len(header))]
+    before = sum(widths[:-1]) + 2 * (len(widths) - 1)
+    if width is not None and flush_left[-1] and width - before >= NARROWEST:
+        widths[-1] = min(widths[-1], width - before)
 
-    def line(cells: Sequence[str]) -> str:
-        parts = [c.ljust(w) if f else c.rjust(w) for c, w, f in zip(cells, widths, flush_left, strict=True)]
-        return "  ".join(parts).rstrip()
+    def lines(cells: Sequence[str]) -> Iterable[str]:
+        last = textwrap.wrap(cells[-1], widths[-1]) or [""]
+        for number, part in enumerate(last):
+            row = (*cells[:-1], part) if number == 0 else (*("" for _ in cells[:-1]), part)
+            parts = [c.ljust(w) if f else c.rjust(w) for c, w, f in zip(row, widths, flush_left, strict=True)]
+            yield "  ".join(parts).rstrip()
 
-    return "\n".join([line(names), "  ".join("-" * width for width in widths), *(line(row) for row in rows)])
+    return "\n".join(
+        [*lines(names), "  ".join("-" * each for each in widths), *(x for row in rows for x in lines(row))]
+    )
 
 
 def spatial(mapping: SpatialMapping) -> str:
@@ -86,8 +103,8 @@ def nest(temporal: Sequence[tuple[str, int]]) -> str:
     return " ".join(f"{dim}{size}" for dim, size in merged) or "none"
 
 
-def network(result: NetworkResult, objective: str) -> str:
-    """One table: the best mapping of each layer, and the totals."""
+def network(result: NetworkResult, objective: str, width: int | None = None) -> str:
+    """One table: the best mapping of each layer, the totals, and what the search took."""
     rows = []
     for name, found in result:
         best = found.best[0]
@@ -98,8 +115,8 @@ def network(result: NetworkResult, objective: str) -> str:
                 energy(best.energy_pj.total),
                 f"{best.latency_cycles.total:,.0f}",
                 delay_product(best.edp_pj_ns),
-                f"{100 * best.utilization.array:.1f} %",
-                "-" if gap is None else f"+{100 * gap:.2g} %",
+                percent(best.utilization.array),
+                "-" if gap is None else f"+{percent(gap)}",
                 spatial(best.mapping.spatial),
                 nest(best.mapping.temporal) + ("" if found.complete else "  (stopped early)"),
             )
@@ -122,20 +139,31 @@ def network(result: NetworkResult, objective: str) -> str:
         "energy",
         "cycles",
         "EDP",
-        "array",
+        "array use",
         "2nd best",
         "<spatial mapping",
         "<loop nest, innermost first",
     )
-    title = f"{result.workload} on {result.architecture.name}, best {objective} of each layer"
-    return f"{title}\n{table(header, rows)}"
+    goal = {"edp": "EDP"}.get(objective, objective)
+    title = f"{result.workload} on {result.architecture.name}, best {goal} of each layer"
+    return "\n".join((title, table(header, rows, width), effort(result)))
 
 
-def explain(evaluation: Evaluation, architecture: Architecture) -> str:
-    """The loop nest with each operand's memory, and where energy and cycles go."""
+def effort(result: NetworkResult) -> str:
+    """How many mappings were costed, how fast."""
+    searches = {id(found.points): found.statistics for _, found in result}.values()  # identical layers share one
+    mappings = sum(int(each["mappings_evaluated"]) for each in searches)
+    seconds = sum(each["seconds_search"] for each in searches)
+    rate = f" ({mappings / seconds:,.0f} a second)" if mappings >= WORTH_A_RATE else ""
+    threads = max(int(each["threads"]) for each in searches)
+    return f"{mappings:,} mappings costed in {seconds:.2f} s{rate} on {threads} thread{'s' if threads > 1 else ''}"
+
+
+def explain(evaluation: Evaluation, architecture: Architecture, also: Sequence[str] = ()) -> str:
+    """The loop nest with each operand's memory, and where energy and cycles go; ``also`` names identical layers."""
     return "\n\n".join(
         (
-            figures(evaluation),
+            figures(evaluation, also),
             loop_nest(evaluation.mapping, architecture),
             energy_table(evaluation),
             latency_table(evaluation),
@@ -143,21 +171,23 @@ def explain(evaluation: Evaluation, architecture: Architecture) -> str:
     )
 
 
-def figures(evaluation: Evaluation) -> str:
+def figures(evaluation: Evaluation, also: Sequence[str] = ()) -> str:
     """The main figures, a line each."""
     area = evaluation.area_mm2
     lines = (
         ("energy", f"{energy(evaluation.energy_pj.total)} ({energy(evaluation.energy_pj.mac)} in the array)"),
         (
             "latency",
-            f"{evaluation.latency_cycles.total:,.0f} cycles of {evaluation.clock_ns:.4g} ns = {duration(evaluation.latency_ns)}",
+            f"{evaluation.latency_cycles.total:,.0f} cycles of {evaluation.clock_ns:.4g} ns"
+            f" = {duration(evaluation.latency_ns)}",
         ),
         ("EDP", delay_product(evaluation.edp_pj_ns)),
         ("area", f"{area.total:.4g} mm2 ({area.imc:.4g} mm2 array, {area.memory:.4g} mm2 memories)"),
-        ("array use", f"{100 * evaluation.utilization.array:.2f} %"),
+        ("array use", percent(evaluation.utilization.array)),
     )
-    title = f"{evaluation.layer} on {evaluation.architecture}"
-    return "\n".join([title, *(f"  {name:<10}{value}" for name, value in lines)])
+    same = f" (and {', '.join(also)})" if also else ""
+    title = f"{evaluation.layer}{same} on {evaluation.architecture}"
+    return "\n".join([title, *(f"  {name:<11}{value}" for name, value in lines)])
 
 
 def loop_nest(mapping: Mapping, architecture: Architecture) -> str:
@@ -185,7 +215,7 @@ def energy_table(evaluation: Evaluation) -> str:
         for level, share in zip(levels, evaluation.utilization.memory[operand], strict=True):
             total = sum(level[direction] for direction in DIRECTIONS)
             parts = [energy(level[direction]) if level[direction] else "-" for direction in DIRECTIONS]
-            rows.append((f"{operand} in {level['memory']}", energy(total), *parts, f"{100 * share:.4g} %"))
+            rows.append((f"{operand} in {level['memory']}", energy(total), *parts, percent(share)))
     for component, value in evaluation.energy_pj.mac_breakdown.items():
         if value:
             rows.append((f"array: {component}", energy(value), *("" for _ in DIRECTIONS), ""))
@@ -223,6 +253,7 @@ def macro(report: MacroReport, name: str) -> str:
         f"  {quantity(data['tops'] * 1e12, 'OP/s')}, {data['tops_per_watt']:.4g} TOPS/W, "
         f"{data['tops_per_mm2']:.4g} TOPS/mm2, {data['energy_per_mac_fj']:.4g} fJ per MAC, "
         f"{data['macs_per_cycle']:g} MACs per cycle",
+        "",
         "",
     ]
     columns = (("energy_per_cycle_pj", "pJ per cycle"), ("clock_ns", "clock, ns"), ("area_mm2", "area, mm2"))
