@@ -252,17 +252,19 @@ def search_space(
         cost_model="zigzag",
         space=space,
         points={
-            "energy": _points(space, merged.best_energy),
-            "latency": _points(space, merged.best_latency),
-            "edp": _points(space, merged.best_edp),
-            "pareto": _points(space, merged.front),
+            **{
+                name: _points(space, merged.best[objective, : merged.used[objective]])
+                for objective, name in enumerate(OBJECTIVES)
+            },
+            "pareto": _points(space, merged.front[: merged.used[reduce_kernels.FRONT]]),
         },
         histograms={
-            "energy_pj": _histogram(merged.energy_histogram),
-            "latency_cycles": _histogram(merged.latency_histogram),
-            "edp_pj_ns": _histogram(merged.edp_histogram, array_clock_ns(space.architecture)),
+            name: _histogram(merged.histogram[row], scale)
+            for row, (name, scale) in enumerate(
+                (("energy_pj", 1.0), ("latency_cycles", 1.0), ("edp_pj_ns", array_clock_ns(space.architecture)))
+            )
         },
-        joint_histogram=_joint_histogram(merged.joint_histogram),
+        joint_histogram=_joint_histogram(merged.joint),
         statistics={
             "mappings_total": space.size,
             "mappings_evaluated": evaluated,
@@ -321,66 +323,42 @@ def _run_range(
         )
         if first >= stop or control.stopped:
             return reductions
-        front = _new_points(2 * len(reductions.front.energy_pj))
-        n = int(reductions.front.used[0])
-        for old, new in zip(reductions.front, front, strict=True):
-            new[: min(n, len(old))] = old[: min(n, len(old))]
-        front.used[0] = n
-        reductions = reductions._replace(front=front)
-
-
-def _new_points(size: int) -> Any:
-    return reduce_kernels.Points(
-        np.zeros(size), np.zeros(size), np.zeros(size, np.int64), np.zeros(size, np.int64), np.zeros(1, np.int64)
-    )
+        room = np.zeros_like(reductions.front)
+        reductions = reductions._replace(front=np.concatenate([reductions.front, room]))
 
 
 def _new_reductions(top: int) -> Any:
     fine = reduce_kernels.OCTAVES * reduce_kernels.BINS_PER_OCTAVE
     coarse = reduce_kernels.OCTAVES * reduce_kernels.JOINT_BINS_PER_OCTAVE
     return reduce_kernels.Reductions(
-        best_energy=_new_points(top),
-        best_latency=_new_points(top),
-        best_edp=_new_points(top),
-        front=_new_points(FIRST_FRONT),
-        energy_histogram=np.zeros(fine, np.int64),
-        latency_histogram=np.zeros(fine, np.int64),
-        edp_histogram=np.zeros(fine, np.int64),
-        joint_histogram=np.zeros((coarse, coarse), np.int64),
+        best=np.zeros((reduce_kernels.N_OBJECTIVES, top), reduce_kernels.POINT),
+        front=np.zeros(FIRST_FRONT, reduce_kernels.POINT),
+        used=np.zeros(4, np.int64),
+        histogram=np.zeros((3, fine), np.int64),
+        joint=np.zeros((coarse, coarse), np.int64),
         totals=np.zeros(2, np.int64),
     )
 
 
 def _merge(parts: list[Any], top: int) -> Any:
     """Merge what the threads kept; the order does not matter."""
-    merged = _new_reductions(top)._replace(front=_new_points(max(1, sum(int(each.front.used[0]) for each in parts))))
+    room = FIRST_FRONT + sum(len(part.front) for part in parts)
+    merged = _new_reductions(top)._replace(front=np.zeros(room, reduce_kernels.POINT))
     for part in parts:
-        reduce_kernels.merge_best(merged.best_energy, part.best_energy, reduce_kernels.ENERGY)
-        reduce_kernels.merge_best(merged.best_latency, part.best_latency, reduce_kernels.LATENCY)
-        reduce_kernels.merge_best(merged.best_edp, part.best_edp, reduce_kernels.EDP)
-        for i in range(int(part.front.used[0])):
-            reduce_kernels.offer_front(
-                merged.front,
-                part.front.energy_pj[i],
-                part.front.latency_cycles[i],
-                part.front.spatial[i],
-                part.front.rank[i],
-            )
-        for name in ("energy_histogram", "latency_histogram", "edp_histogram", "joint_histogram", "totals"):
+        reduce_kernels.merge(merged.best, merged.front, merged.used, part.best, part.front, part.used)
+        for name in ("histogram", "joint", "totals"):
             getattr(merged, name)[...] += getattr(part, name)
     return merged
 
 
 def _points(space: Mapspace, points: Any) -> Points:
     """Give every kept mapping its identity, the greedy allocation included."""
-    n = int(points.used[0])
-    identity = np.empty((n, 3), np.uint64)
-    for i in range(n):
-        spatial, rank = int(points.spatial[i]), int(points.rank[i])
+    identity = np.empty((len(points), 3), np.uint64)
+    for i, (spatial, rank) in enumerate(zip(points["spatial"].tolist(), points["rank"].tolist(), strict=True)):
         mapping = evaluate(space.layer, space.architecture, space.decode(spatial, rank)).mapping
         assert mapping.allocation is not None
         identity[i] = spatial, rank, encode_allocation(mapping.allocation, len(mapping.temporal))
-    return Points(identity, points.energy_pj[:n].copy(), points.latency_cycles[:n].copy())
+    return Points(identity, points["energy_pj"].copy(), points["latency_cycles"].copy())
 
 
 def bin_edges(first: int, last: int, bins_per_octave: int) -> Any:
@@ -394,7 +372,7 @@ def _range_of(counts: Any) -> tuple[int, int]:
     return (int(used[0]), int(used[-1])) if len(used) else (0, -1)
 
 
-def _histogram(counts: Any, scale: float = 1.0) -> Histogram:
+def _histogram(counts: Any, scale: float) -> Histogram:
     first, last = _range_of(counts)
     return Histogram(bin_edges(first, last, reduce_kernels.BINS_PER_OCTAVE) * scale, counts[first : last + 1].copy())
 

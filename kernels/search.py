@@ -113,6 +113,8 @@ def search_range(
         The number of the first mapping not done: ``stop``, or less after a stop or when the front of ``reductions``
         is full.
     """
+    best, front, used = reductions.best, reductions.front, reductions.used
+    histogram, joint, totals = reductions.histogram, reductions.joint, reductions.totals
     cost = np.empty(N_COSTS)
     cuts = np.empty((3, MAX_LEVELS), np.int64)
     failure = np.empty(3)
@@ -195,9 +197,20 @@ def search_range(
                 )
                 if fits:
                     mapping_cost(problem, states, traffic, state_at, loops, nest_dim, nest_size, cuts, scratch, cost)
-            if fits and not offer(reductions, cost[TOTAL_PJ] + array_pj[i], cost[LATENCY_CYCLES], i, rank):
+            if fits and not offer(
+                best,
+                front,
+                used,
+                histogram,
+                joint,
+                totals,
+                cost[TOTAL_PJ] + array_pj[i],
+                cost[LATENCY_CYCLES],
+                i,
+                rank,
+            ):
                 return number
-            reductions.totals[EVALUATED] += 1
+            totals[EVALUATED] += 1
             number += 1
             rank += 1
             progress[0] += 1

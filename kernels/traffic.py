@@ -15,7 +15,6 @@ from .problem import (
     IRRELEVANT,
     N_DIMS,
     READ_DOWN,
-    READ_UP,
     RELEVANT,
     WRITE_FROM_ABOVE,
     O,
