@@ -123,10 +123,17 @@ class ResultFile:
             _unlock(self.path, self._lock)
 
     def write(self, result: SearchResult, name: str | None = None) -> None:
-        """Add one result, under the architecture's and the layer's (or another) name. It is on disk on return."""
-        name = label(result.layer.name if name is None else name)
-        parent = self._file.require_group(_escaped(result.architecture.name))
-        link = _escaped(name)
+        """Add one result, under the architecture's and the layer's (or another) name. It is on disk on return.
+
+        Raises:
+            StoreError: the name is taken or no name, or the disk is full.
+        """
+        try:
+            name = label(result.layer.name if name is None else name)
+        except ValueError as error:
+            raise StoreError(f"{self.path}: the name of a result {error}") from None
+        folder, link = _escaped(result.architecture.name), _escaped(name)
+        parent = self._file[folder] if folder in self._file else self._file.create_group(folder, track_order=True)
         if link in parent:
             raise StoreError(f"{self.path}: already holds {result.architecture.name}/{name}")
         # Results of identical layers are one and the same, whatever each layer is called.
