@@ -322,9 +322,11 @@ def _spatial_figures(
     """Return all by which a spatial mapping affects the cost."""
     unrolling = new_record(UNROLLING)
     unroll(problem, array_dim, loop_dim, factor, unrolling)
-    names = [name for name in UNROLLING.names or () if name not in ("balanced", "seen")]
+    names = [name for name in UNROLLING.names or () if name not in ("balanced", "seen", "lists_reduction")]
+    first = problem["first_row"][OPERANDS.index("O")]  # only the output's rows count here
+    reductions = unrolling["lists_reduction"][first : problem["rows"]]
     use = array_use(problem, array_dim, loop_dim, factor) if with_array else ()
-    return (*(unrolling[name].tolist() for name in names), use)
+    return (*(unrolling[name].tolist() for name in names), reductions.tolist(), use)
 
 
 def _check_array_dimensions(architecture: Architecture, named: Iterable[str]) -> None:

@@ -178,14 +178,13 @@ class TestMapspace:
             Mapspace.build(WIDE, AIMC, Constraints(allowed={"D1": ("OX",)}, spatial_candidates="zigzag"))
 
     def test_loops_that_count_though_their_factor_is_one(self):
-        """C on D3 above the output registers makes them hold partial sums, even with a factor of 1."""
+        """C on D3, which the output registers do not serve, makes them hold partial sums, even with a factor of 1."""
         layer = Layer(K=4, C=2, OX=2)
         constraints = Constraints(
             allowed={"D1": ("K",), "D2": ("C",), "D3": ("OX", "C")}, spatial_candidates="zigzag", max_spatial_mappings=6
         )
-        apart = without(BANKS, {memory.name: () for memory in BANKS.memories if memory.operands == ("O",)})
         with pytest.raises(SearchError, match="a loop of factor 1 counts"):
-            Mapspace.build(layer, apart, constraints)
+            Mapspace.build(layer, BANKS, constraints)
 
     def test_search_and_evaluation_agree(self):
         constraints = Constraints(allowed=HINTS, spatial_candidates="zigzag", loop_factor_limit=5)
@@ -250,7 +249,7 @@ def test_brute_force(sizes, hints, count):
 @settings(max_examples=60, deadline=None)
 @given(
     st.fixed_dictionaries(
-        {dim: st.sampled_from([1, 2, 3, 5, 8, 14, 56, 96, 100, 512]) for dim in ("B", "K", "G", "OX", "OY", "C", "FX")}
+        {dim: st.sampled_from([1, 2, 3, 5, 8, 14, 56, 96, 100]) for dim in ("B", "K", "G", "OX", "OY", "C", "FX")}
     ),
     st.sampled_from([HINTS, {}, {"D1": ("K", "OX"), "D2": ("FX",), "D3": ("OY", "K")}]),
     st.sampled_from([AIMC, BANKS]),
