@@ -1,0 +1,447 @@
+"""The mapping space against brute-force enumeration: spatial candidates, orders, identities and constraints."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastmap.dimensions import LOOP_DIMENSIONS, OPERANDS
+from fastmap.errors import SearchError
+from fastmap.layer import Layer
+from fastmap.loading import load_architecture
+from fastmap.mapping import Constraints, SpatialMapping, remaining_iterations
+from fastmap.mapspace import (
+    Mapspace,
+    decode_allocation,
+    default_allowed,
+    encode_allocation,
+    unroll_factors,
+)
+
+from .problems import hardware, mapping_of, ordered_by_size, random_layer, read_architecture, read_layer
+from .reference import search as slow
+from .reference.array import active_rows, parse_array
+from .reference.problem import convert_spatial, parse_hardware, parse_layer, product, spatial_levels
+
+AIMC = load_architecture("aimc")
+LAYER = Layer(name="conv", K=8, C=4, OX=6, OY=2, FX=3)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Spatial candidates
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 16, 100])
+def test_unroll_factors_are_the_smallest_for_each_number_of_iterations(limit):
+    for size in range(1, 80):
+        factors = unroll_factors(size, limit)
+        iterations = [math.ceil(size / factor) for factor in factors]
+        assert factors == sorted(factors, reverse=True)
+        assert len(set(iterations)) == len(iterations)
+        for factor in range(1, min(size, limit) + 1):
+            smallest = factors[iterations.index(math.ceil(size / factor))]
+            assert smallest <= factor
+            assert factor == smallest or math.ceil(size / (factor - 1)) == math.ceil(size / factor)
+    assert unroll_factors(64, 48) == [32, 22, 16, 13, 11, 10, 8, 7, 6, 5, 4, 3, 2, 1]
+
+
+def small_problem(seed, regular=True):
+    """A layer and an accelerator with few spatial mappings, in the format of the reference."""
+    pick = random.Random(f"mapspace {seed}").choice
+    while True:
+        hw = hardware(pick, regular)
+        array = hw["operational_array"]
+        array["sizes"] = [min(size, 6 if index < 2 else 3) for index, size in enumerate(array["sizes"])]
+        if array["imc_type"] == "digital":
+            array["sizes"][1] = 4
+        layer = random_layer(pick, hw, (1, 2, 3, 4, 5))
+        for name in hw["memories"]:
+            if name != "cells" and pick((True, True, False)):
+                hw["memories"][name]["size"] *= 4
+        ordered_by_size(hw["memories"])
+        if len(array["sizes"]) < 4 and sum(size > 1 for size in layer["loop_sizes"]) < 6:
+            return layer, hw
+
+
+def brute_force(layer, hw, allowed=None):
+    """Every admitted unrolling {(array dimension, loop dimension): factor} without factors of 1, as a set.
+
+    Written for clarity: all whole factors are tried.
+    """
+    the_layer, architecture = read_layer(layer), read_architecture(hw)
+    sizes = architecture.array.dimensions
+    per_array_dim = allowed or default_allowed(architecture)
+    places = [(name, dim) for name in sizes for dim in per_array_dim.get(name, ()) if the_layer.size(dim) > 1]
+    ranges = [range(1, min(the_layer.size(dim), sizes[name]) + 1) for name, dim in places]
+    found = set()
+    for factors in itertools.product(*ranges):
+        chosen = {place: factor for place, factor in zip(places, factors, strict=True) if factor > 1}
+        if (
+            all(product(f for (name, _), f in chosen.items() if name == each) <= sizes[each] for each in sizes)
+            and not any(wasteful(the_layer, chosen, place) for place in chosen)
+            and (allowed is not None or is_physical(chosen))
+            and rows_used(layer, hw, chosen) <= architecture.array.rows
+            and fits_one_cycle(layer, hw, chosen)
+        ):
+            found.add(frozenset(chosen.items()))
+    return found
+
+
+def wasteful(layer, chosen, place):
+    """Whether a smaller factor there leaves as few iterations, alone or beside what earlier array dimensions unroll."""
+    size, factor = layer.size(place[1]), chosen[place]
+    earlier = product(f for (name, dim), f in chosen.items() if dim == place[1] and name < place[0])
+    alone = math.ceil(size / (factor - 1)) == math.ceil(size / factor)
+    return alone or factor > math.ceil(size / earlier)
+
+
+def is_physical(chosen):
+    """Output positions share the word lines only beside the filter dimension on the bit lines."""
+    partner = {"OX": "FX", "OY": "FY"}
+    return all(name != "D1" or dim not in partner or ("D2", partner[dim]) in chosen for name, dim in chosen)
+
+
+def pairs_of(layer, chosen):
+    """An unrolling as the reference takes it, in the order in which fastmap lists loops."""
+    names = {}
+    for original in layer["loop_dims"]:
+        names[read_layer(layer).aliases.get(original, original)] = original
+    spatial = {}
+    for name, dim in chosen:
+        spatial.setdefault(name, []).append([names[dim], chosen[name, dim]])
+    return [[name, spatial[name]] for name in sorted(spatial)]
+
+
+def rows_used(layer, hw, chosen):
+    return active_rows(parse_array(parse_hardware(hw)), parse_layer(layer), pairs_of(layer, chosen))
+
+
+def fits_one_cycle(layer, hw, chosen):
+    """Whether every memory has room for what the array works on in one cycle, in whole units, outputs finished."""
+    the_layer, the_hw = parse_layer(layer), parse_hardware(hw)
+    converted = convert_spatial(the_layer, the_hw, pairs_of(layer, chosen), integer=False)
+    needed = dict.fromkeys(hw["memories"], 0)
+    for o in the_layer.operands:
+        below = {}
+        for memory, loops in zip(the_hw.chain(o), spatial_levels(the_hw, o, converted)[:-1], strict=True):
+            for dim, factor in loops:
+                below[dim] = below.get(dim, 1) * math.ceil(factor - 1e-9)
+            bits = the_layer.final_precision if o == "O" else the_layer.precision[o]
+            needed[memory.name] += the_layer.tensor_size(o, below) * bits
+    return all(needed[memory.name] <= memory.size for memory in the_hw.memories)
+
+
+def candidates_of(space):
+    return [
+        frozenset(
+            ((name, dim), f) for name, factors in space.spatial(i).unrolling.items() for dim, f in factors.items()
+        )
+        for i in range(len(space.orders))
+    ]
+
+
+def build(layer, hw, **constraints):
+    """The space, or None where no spatial mapping fits."""
+    try:
+        return Mapspace.build(read_layer(layer), read_architecture(hw), Constraints(**constraints))
+    except SearchError as error:
+        if "no admitted spatial mapping leaves room" not in str(error):
+            raise
+        return None
+
+
+@pytest.mark.parametrize("stream", range(3))
+def test_spatial_candidates_equal_a_brute_force_enumeration(stream):
+    """With banks and diagonals; none twice, the busiest first."""
+    seen = {"candidates": 0, "banks": 0, "diagonals": 0, "on two": 0, "nothing": 0}
+    for seed in range(stream, 90, 3):
+        layer, hw = small_problem(seed)
+        expected = brute_force(layer, hw)
+        space = build(layer, hw)
+        if space is None:
+            assert not expected
+            seen["nothing"] += 1
+            continue
+        found = candidates_of(space)
+        assert len(set(found)) == len(found)
+        assert set(found) == expected, (layer, hw)
+        iterations = [math.prod(space.remaining[i].tolist()) for i in range(len(found))]
+        assert iterations == sorted(iterations)
+        seen["candidates"] += len(found)
+        for each in found:
+            dims = [dim for (_, dim), _ in each]
+            seen["banks"] += any(name == "D3" for (name, _), _ in each)
+            seen["diagonals"] += any(name == "D1" and dim in ("OX", "OY") for (name, dim), _ in each)
+            seen["on two"] += len(set(dims)) < len(dims)
+    assert all(n >= 3 for n in seen.values()), seen
+
+
+def test_every_spatial_mapping_that_saves_iterations_is_a_candidate():
+    """No unrolling beside the candidates leaves fewer iterations in some loop without leaving more in another."""
+    for seed in range(40):
+        layer, hw = small_problem(f"saving {seed}")
+        space = build(layer, hw)
+        if space is None:
+            continue
+        the_layer, architecture = read_layer(layer), read_architecture(hw)
+        sizes = architecture.array.dimensions
+        allowed = default_allowed(architecture)
+        kept = {tuple(row) for row in space.remaining.tolist()}
+        places = [(name, dim) for name in sizes for dim in allowed[name] if the_layer.size(dim) > 1]
+        pick = random.Random(f"saving {seed}")
+        for _ in range(60):
+            room, chosen = dict(sizes), {}
+            for name, dim in pick.sample(places, len(places)):
+                factor = pick.randint(1, min(room[name], the_layer.size(dim)))
+                room[name] //= factor
+                if factor > 1:
+                    chosen[name, dim] = factor
+            chosen = {place: chosen[place] for place in places if place in chosen}
+            legal = (
+                len({dim for _, dim in chosen}) == len(chosen)
+                and is_physical(chosen)
+                and rows_used(layer, hw, chosen) <= sizes["D2"]
+                and fits_one_cycle(layer, hw, chosen)
+            )
+            if legal:
+                unrolling = {name: {} for name, _ in chosen}
+                for (name, dim), factor in chosen.items():
+                    unrolling[name][dim] = factor
+                left = remaining_iterations(the_layer, architecture, SpatialMapping(unrolling=unrolling))
+                wanted = [left.get(dim, 1) for dim in LOOP_DIMENSIONS]
+                assert any(all(a <= b for a, b in zip(row, wanted, strict=True)) for row in kept), (layer, hw, chosen)
+
+
+def test_allowed_loops_replace_the_usual_ones():
+    allowed = {"D1": ("C", "K"), "D2": ("K",), "D3": ("OX",)}
+    for seed in range(40):
+        layer, hw = small_problem(f"allowed {seed}")
+        chosen = {name: dims for name, dims in allowed.items() if name in hw["operational_array"]["dimensions"]}
+        space = build(layer, hw, allowed=chosen)
+        expected = brute_force(layer, hw, chosen)
+        assert set(candidates_of(space) if space else ()) == expected
+
+
+def test_no_loops_allowed_leaves_the_one_mapping_without_unrolling():
+    space = Mapspace.build(LAYER, AIMC, Constraints(allowed={}))
+    assert candidates_of(space) == [frozenset()]
+    assert space.spatial(0) == SpatialMapping()
+
+
+def test_what_is_allowed_by_default():
+    assert default_allowed(AIMC) == {"D1": ("K", "OX", "OY"), "D2": ("C", "FX", "FY")}
+    banks = default_allowed(load_architecture("dimc_64x64_4banks"))
+    assert banks["D3"] == LOOP_DIMENSIONS
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Orders and identities
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_exact_count_is_the_length_of_the_list_of_orders():
+    counted = 0
+    for seed in range(60):
+        layer, hw = small_problem(f"count {seed}")
+        limit = (None, 3, 5)[seed % 3]
+        space = build(layer, hw, loop_factor_limit=limit)
+        for index in range(len(space.orders) if space else 0):
+            factors = slow.loop_factors(layer, hw, pairs_of(layer, dict(candidates_of(space)[index])), limit)
+            assert space.orders[index] == slow.count_orders(factors)
+            if space.orders[index] < 200:
+                assert space.orders[index] == sum(1 for _ in slow.orders(factors))
+            counted += 1
+            if index == 12:
+                break
+    assert counted > 300
+
+
+def test_decoding_is_a_bijection():
+    """Every identity gives another mapping, together they are all orders of all candidates, and each is legal."""
+    for seed in range(60):
+        layer, hw = small_problem(f"decode {seed}")
+        space = build(layer, hw)
+        if space is None or space.size > 1500:
+            continue
+        mappings = [space.decode(i, rank) for i, count in enumerate(space.orders) for rank in range(count)]
+        assert len(set(mappings)) == len(mappings) == space.size
+        expected = set()
+        for each in candidates_of(space):
+            spatial = pairs_of(layer, {place: dict(each)[place] for place in sorted(dict(each), key=listing(space))})
+            for order in slow.orders(slow.loop_factors(layer, hw, spatial)):
+                expected.add(mapping_of(layer, spatial, order))
+        assert set(mappings) == expected
+        for mapping in mappings[:: max(1, len(mappings) // 50)]:
+            mapping.check(space.layer, space.architecture)
+        assert space.offsets().tolist() == [0, *itertools.accumulate(space.orders)]
+
+
+def listing(space):
+    """The order in which the space lists its spatial loops."""
+    names = list(space.architecture.array.dimensions)
+    loops = [(names[a], LOOP_DIMENSIONS[d]) for a, d in zip(space.array_dim, space.loop_dim, strict=True)]
+    return loops.index
+
+
+def test_orders_are_ranked_lexicographically():
+    space = Mapspace.build(LAYER, AIMC, Constraints(spatial={"unrolling": {"D1": {"K": 8}, "D2": {"C": 4}}}))
+    alphabet = [("OX", 2), ("OX", 3), ("OY", 2), ("FX", 3)]
+    nests = [[alphabet.index(loop) for loop in space.decode(0, rank).temporal] for rank in range(space.size)]
+    assert nests == [list(each) for each in itertools.permutations(range(4))]
+
+
+@given(st.data())
+def test_allocation_codes_are_reversible(data):
+    loops = data.draw(st.integers(0, 12))
+    levels = data.draw(st.tuples(*[st.integers(1, 4)] * 3))
+    cut = st.integers(0, loops)
+    allocation = {
+        o: (*sorted(data.draw(st.lists(cut, min_size=n - 1, max_size=n - 1))), loops)
+        for o, n in zip(OPERANDS, levels, strict=True)
+    }
+    code = encode_allocation(allocation, loops)
+    assert code >= 1
+    assert decode_allocation(code, loops, levels) == allocation
+
+
+def test_allocation_codes_differ():
+    cuts = [(a, b, 3) for a in range(4) for b in range(a, 4)]
+    codes = {encode_allocation({"W": w, "I": i, "O": o}, 3) for w, i, o in itertools.product(cuts, repeat=3)}
+    assert len(codes) == len(cuts) ** 3
+    assert decode_allocation(1, 3, (1, 2, 1)) == {"W": (3,), "I": (0, 3), "O": (3,)}
+
+
+def test_decode_with_an_allocation_code():
+    space = Mapspace.build(LAYER, AIMC, Constraints(spatial={"unrolling": {"D1": {"K": 8}, "D2": {"C": 4}}}))
+    allocation = {"W": (0, 4), "I": (0, 2, 4), "O": (1, 3, 4)}
+    mapping = space.decode(0, 5, encode_allocation(allocation, 4))
+    assert mapping.allocation == allocation
+    assert mapping.model_copy(update={"allocation": None}) == space.decode(0, 5)
+    mapping.check(LAYER, AIMC)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Constraints
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def constrained(layer=LAYER, architecture=AIMC, **constraints):
+    return Mapspace.build(layer, architecture, Constraints.from_dict(constraints))
+
+
+def test_a_fixed_spatial_mapping():
+    space = constrained(spatial={"D2": {"FX": 3, "C": 2}, "D1": {"K": 3}})
+    assert len(space.orders) == 1
+    assert space.spatial(0).unrolling == {"D1": {"K": 3}, "D2": {"FX": 3, "C": 2}}
+    assert list(space.spatial(0).unrolling["D2"]) == ["FX", "C"]  # diagonals depend on it
+    assert space.remaining[0].tolist() == [1, 1, 3, 2, 2, 6, 1, 1]
+    assert space.orders == (math.factorial(5),)
+
+
+def test_the_busiest_spatial_mappings_come_first():
+    everything = constrained()
+    few = constrained(max_spatial_mappings=5)
+    assert (few.candidates == everything.candidates[:5]).all()
+    assert few.orders == everything.orders[:5]
+    assert constrained(max_spatial_mappings=10**9).size == everything.size
+
+
+def test_a_minimum_utilization():
+    everything = constrained()
+    units = 128 * 128
+    utilization = LAYER.macs / units / everything.remaining.prod(axis=1)
+    for least in (utilization.max(), utilization[3], utilization.min(), 1e-9):
+        space = constrained(min_array_utilization=float(least))
+        kept = utilization >= least * (1 - 1e-12)
+        assert (space.candidates == everything.candidates[kept]).all()
+    assert constrained(min_array_utilization=1.0, layer=Layer(K=128, C=128, OX=3)).size == 1
+
+
+def test_a_limit_on_loop_factors():
+    layer = Layer(K=64, C=16, OX=16, OY=16)
+    spatial = {"D1": {"K": 64}, "D2": {"C": 16}}
+    assert constrained(layer, spatial=spatial).size == math.comb(8, 4)
+    space = constrained(layer, spatial=spatial, loop_factor_limit=4)
+    assert list(space.decode(0, 0).temporal) == [("OX", 4), ("OX", 4), ("OY", 4), ("OY", 4)]
+    assert space.size == 6
+    assert constrained(layer, spatial=spatial, loop_factor_limit=1).size == 2
+
+
+def test_a_fixed_order():
+    order = [["OX", 2], ["FX", 3], ["OX", 3], ["OY", 2]]
+    space = constrained(temporal=order, spatial={"D1": {"K": 8}, "D2": {"C": 4}})
+    assert space.size == 1
+    assert space.decode(0, 0).temporal == tuple(map(tuple, order))
+    assert space.fixed_order.tolist() == [[LOOP_DIMENSIONS.index(dim), size] for dim, size in order]
+    free = constrained(temporal=order)
+    for index in range(len(free.orders)):
+        assert free.decode(index, 0).temporal == tuple(map(tuple, order))
+        free.decode(index, 0).check(LAYER, AIMC)
+    assert len(free.orders) == sum(row.tolist() == [1, 1, 1, 1, 2, 6, 1, 3] for row in constrained().remaining)
+
+
+def test_a_layer_that_is_unrolled_completely():
+    space = constrained(Layer(K=8, C=4), spatial={"D1": {"K": 8}, "D2": {"C": 4}})
+    assert space.size == 1
+    assert space.decode(0, 0).temporal == ()
+    space = constrained(Layer(K=8, C=4), spatial={"D1": {"K": 8}, "D2": {"C": 4}}, temporal=[])
+    assert space.size == 1
+    assert space.fixed_order.tolist() == [[LOOP_DIMENSIONS.index("K"), 1]]
+
+
+def test_a_restored_space_has_the_same_mappings():
+    space = constrained(max_spatial_mappings=4)
+    again = Mapspace.restore(
+        space.layer,
+        space.architecture,
+        space.constraints,
+        array_dim=space.array_dim,
+        loop_dim=space.loop_dim,
+        candidates=space.candidates,
+        remaining=space.remaining,
+        orders=space.orders,
+    )
+    for index, count in enumerate(space.orders):
+        for rank in (0, count // 2, count - 1):
+            assert again.decode(index, rank) == space.decode(index, rank)
+
+
+NARROW = Layer(K=8, C=8, weight_bits=16)  # weights of twice the width of a cell
+LARGE = Layer(name="large", K=2**20, C=2**20, OX=2**12)
+PRIMES = Layer(name="primes", K=2**30, C=2**22)
+
+
+@pytest.mark.parametrize(
+    ("layer", "constraints", "sentence"),
+    [
+        (NARROW, {}, "layer fits nowhere on aimc: no admitted spatial mapping leaves room for a single element"),
+        (LAYER, {"allowed": {"D9": ["K"]}}, "aimc has no array dimension 'D9' to constrain (it has D1, D2)"),
+        (LAYER, {"spatial": {"D1": {"K": 9}}}, "conv on aimc, spatial.D1.K: the factor 9 is larger than the loop"),
+        (Layer(K=200), {"spatial": {"D1": {"K": 129}}}, "K 129 = 129 units are needed, and the array has 128"),
+        (LAYER, {"spatial": {"D7": {"K": 2}}}, "aimc has no such array dimension"),
+        (
+            LAYER,
+            {"min_array_utilization": 0.9},
+            "min_array_utilization = 0.9 of the array; the most that any uses is 0.00",
+        ),
+        (LAYER, {"temporal": [["OX", 5]]}, "the fixed temporal order does not multiply to what any admitted spatial"),
+    ],
+)
+def test_sentences(layer, constraints, sentence):
+    with pytest.raises(SearchError) as caught:
+        constrained(layer, **constraints)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_too_many_mappings_to_number_are_counted_nevertheless():
+    space = constrained(LARGE, allowed={})
+    assert space.size == math.factorial(52) // (math.factorial(20) ** 2 * math.factorial(12))
+    with pytest.raises(SearchError, match=r"large on aimc: \d\.\d+e\+\d+ mappings are too many to enumerate"):
+        space.offsets()
