@@ -19,10 +19,10 @@ from fastmap.dimensions import LOOP_DIMENSIONS, OPERANDS
 from fastmap.errors import SearchError
 from fastmap.kernels.array import array_use
 from fastmap.kernels.orders import loop_items, unrank_order
-from fastmap.kernels.problem import MAX_LOOPS, SCRATCH, UNROLLING, unroll
+from fastmap.kernels.problem import MAX_LOOPS, SCRATCH, UNROLLING
 from fastmap.kernels.search import candidate_orders, unrolling_fits
 from fastmap.layer import Layer
-from fastmap.lowering import lower, lower_spatial, new_record
+from fastmap.lowering import lower, new_record
 from fastmap.mapping import Constraints, Mapping, SpatialMapping
 from fastmap.zigzag_spatial import zigzag_spatial_mappings
 
@@ -33,6 +33,9 @@ MAX_ORDERS = 2**57
 
 #: Spatial mappings that ZigZag evaluates for each layer.
 ZIGZAG_SPATIAL_MAPPINGS = 3
+
+#: Most spatial mappings that are worked with at a time.
+MAX_CANDIDATES = 5_000_000
 
 #: Output dimension along the word lines -> filter dimension along the bit lines with which it forms a diagonal.
 DIAGONAL_PARTNER = {"OX": "FX", "OY": "FY"}
@@ -77,7 +80,7 @@ class Mapspace:
     problem: Any  #: the record of ``lowering.lower``
     array_dim: IntArray  #: int64[n], array dimension of each spatial loop
     loop_dim: IntArray  #: int64[n], loop dimension of each spatial loop
-    candidates: IntArray  #: int64[S, n], factors of each spatial mapping
+    candidates: IntArray  #: int64[S, n], factors of each spatial mapping, 0 for a loop that it lacks
     remaining: IntArray  #: int64[S, 8], temporal iterations of each loop dimension
     orders: tuple[int, ...]  #: exact number of orders of each spatial mapping
 
@@ -93,12 +96,9 @@ class Mapspace:
         unrolling = new_record(UNROLLING)
         as_zigzag = constraints.spatial_candidates == "zigzag"
         if as_zigzag:
-            array_dim, loop_dim, candidates = _zigzag_candidates(layer, architecture, problem, constraints)
-        elif constraints.spatial is not None:
-            array_dim, loop_dim, factor = _fixed_spatial(layer, architecture, constraints.spatial)
-            candidates = factor.reshape(1, -1)
+            array_dim, loop_dim, candidates = _zigzag_candidates(layer, architecture, constraints)
         else:
-            array_dim, loop_dim, candidates = _spatial_candidates(layer, architecture, problem, constraints.allowed)
+            array_dim, loop_dim, candidates = _spatial_candidates(layer, architecture, problem, constraints)
         fits = np.ones(len(candidates), np.bool_)
         if constraints.spatial is None or as_zigzag:
             scratch = new_record(SCRATCH)
@@ -211,11 +211,11 @@ class Mapspace:
         return np.concatenate([[0], np.cumsum(np.array(self.orders, np.int64))]).astype(np.int64)
 
     def spatial(self, index: int) -> SpatialMapping:
-        """Return a spatial mapping by its index; factors of 1 are left out."""
+        """Return a spatial mapping by its index."""
         names = list(self.architecture.array.dimensions)
         unrolling: dict[str, dict[str, int]] = {}
         for a, d, factor in zip(self.array_dim, self.loop_dim, self.candidates[index], strict=True):
-            if factor > 1:
+            if factor > 0:
                 unrolling.setdefault(names[int(a)], {})[LOOP_DIMENSIONS[int(d)]] = int(factor)
         return SpatialMapping(unrolling=unrolling)
 
@@ -260,22 +260,10 @@ def decode_allocation(code: int, loops: int, levels: Sequence[int] | IntArray) -
     return {operand: allocation[operand] for operand in OPERANDS}
 
 
-def _fixed_spatial(
-    layer: Layer, architecture: Architecture, spatial: SpatialMapping
-) -> tuple[IntArray, IntArray, IntArray]:
-    problems = spatial.problems(layer, architecture)
-    if problems:
-        raise SearchError(f"{layer.name} on {architecture.name}, {problems[0]}")
-    return lower_spatial(architecture, spatial.unrolling)
-
-
 def _zigzag_candidates(
-    layer: Layer, architecture: Architecture, problem: Any, constraints: Constraints
+    layer: Layer, architecture: Architecture, constraints: Constraints
 ) -> tuple[IntArray, IntArray, IntArray]:
-    """Return ZigZag's spatial mappings as factors of common loops: those of all of them, 1 where a mapping lacks one.
-
-    A loop of factor 1 can count: it may be listed as a reduction above a memory, or turn up in a diagonal.
-    """
+    """Return ZigZag's spatial mappings as factors of common loops, 0 where a mapping lacks one."""
     names = list(architecture.array.dimensions)
     _check_array_dimensions(architecture, constraints.allowed or {})
     _check_array_dimensions(architecture, constraints.spatial.unrolling if constraints.spatial is not None else {})
@@ -283,50 +271,26 @@ def _zigzag_candidates(
     mappings = zigzag_spatial_mappings(layer, architecture, constraints.allowed or {}, count, constraints.spatial)
     if not mappings:
         raise SearchError(f"{layer.name} on {architecture.name}: ZigZag has no spatial mapping that fits the array")
+    written = [[(name, dim) for name in names for dim in mapping.unrolling.get(name, {})] for mapping in mappings]
     loops: list[tuple[str, str]] = []
-    for mapping in mappings:
+    for each in written:
         place = 0
-        for name in names:
-            for dim in mapping.unrolling.get(name, {}):
-                if (name, dim) not in loops:
-                    place = max(place, sum(names.index(other) < names.index(name) for other, _ in loops))
-                    loops.insert(place, (name, dim))
-                place = loops.index((name, dim)) + 1
-    array_dim = np.array([names.index(name) for name, _ in loops], np.int64)
-    loop_dim = np.array([LOOP_DIMENSIONS.index(dim) for _, dim in loops], np.int64)
-    table = np.array(
-        [[mapping.unrolling.get(name, {}).get(dim, 1) for name, dim in loops] for mapping in mappings], np.int64
-    ).reshape(len(mappings), len(loops))
-    with_array = architecture.array.kind != "mac"
-    for mapping, factors in zip(mappings, table, strict=True):
-        longer = {name: {dim: n for dim, n in each.items() if n > 1} for name, each in mapping.unrolling.items()}
-        figures = [
-            _spatial_figures(problem, *lowered, with_array)
-            for lowered in (
-                lower_spatial(architecture, mapping.unrolling),
-                lower_spatial(architecture, longer),
-                (array_dim, loop_dim, factors),
-            )
-        ]
-        if not figures[0] == figures[1] == figures[2]:
-            raise SearchError(
-                f"{layer.name} on {architecture.name}: ZigZag's spatial mappings unroll different loops, and on this "
-                "architecture a loop of factor 1 counts; search them one by one, each as the fixed spatial mapping"
-            )
-    return array_dim, loop_dim, table
-
-
-def _spatial_figures(
-    problem: Any, array_dim: IntArray, loop_dim: IntArray, factor: IntArray, with_array: bool
-) -> tuple[Any, ...]:
-    """Return all by which a spatial mapping affects the cost."""
-    unrolling = new_record(UNROLLING)
-    unroll(problem, array_dim, loop_dim, factor, unrolling)
-    names = [name for name in UNROLLING.names or () if name not in ("balanced", "seen", "lists_reduction")]
-    first = problem["first_row"][OPERANDS.index("O")]  # only the output's rows count here
-    reductions = unrolling["lists_reduction"][first : problem["rows"]]
-    use = array_use(problem, array_dim, loop_dim, factor) if with_array else ()
-    return (*(unrolling[name].tolist() for name in names), reductions.tolist(), use)
+        for loop in each:
+            if loop not in loops:
+                place = max(place, sum(names.index(other) < names.index(loop[0]) for other, _ in loops))
+                loops.insert(place, loop)
+            place = loops.index(loop) + 1
+    if any([loop for loop in loops if loop in each] != each for each in written):
+        raise SearchError(
+            f"{layer.name} on {architecture.name}: ZigZag's spatial mappings write the same loops in different orders; "
+            "search them one by one, each as the fixed spatial mapping"
+        )
+    table = [[mapping.unrolling.get(name, {}).get(dim, 0) for name, dim in loops] for mapping in mappings]
+    return (
+        np.array([names.index(name) for name, _ in loops], np.int64),
+        np.array([LOOP_DIMENSIONS.index(dim) for _, dim in loops], np.int64),
+        np.array(table, np.int64).reshape(len(mappings), len(loops)),
+    )
 
 
 def _check_array_dimensions(architecture: Architecture, named: Iterable[str]) -> None:
@@ -339,37 +303,57 @@ def _check_array_dimensions(architecture: Architecture, named: Iterable[str]) ->
 
 
 def _spatial_candidates(
-    layer: Layer,
-    architecture: Architecture,
-    problem: Any,
-    constrained: MappingABC[str, tuple[str, ...]] | None,
+    layer: Layer, architecture: Architecture, problem: Any, constraints: Constraints
 ) -> tuple[IntArray, IntArray, IntArray]:
-    """Return the spatial loops (array dimension, loop dimension) and every combination of their factors."""
+    """Return the spatial loops (array dimension, loop dimension) and all combinations of their factors, 0 for none.
+
+    A fixed spatial mapping settles the array dimensions that it names, and all of them unless loops are allowed on
+    others.
+    """
     sizes = architecture.array.dimensions
-    _check_array_dimensions(architecture, constrained or {})
-    allowed = default_allowed(architecture) if constrained is None else constrained
-    loops = [
-        (a, dim)
-        for a, name in enumerate(sizes)
-        for dim in allowed.get(name, ())
-        if layer.size(dim) > 1 and sizes[name] > 1
-    ]
+    _check_array_dimensions(architecture, constraints.allowed or {})
+    fixed: MappingABC[str, MappingABC[str, int]] = {}
+    if constraints.spatial is not None:
+        fixed = constraints.spatial.unrolling
+        problems = constraints.spatial.problems(layer, architecture)
+        if problems:
+            raise SearchError(f"{layer.name} on {architecture.name}, {problems[0]}")
+    allowed: MappingABC[str, tuple[str, ...]] = constraints.allowed or {}
+    if constraints.allowed is None and constraints.spatial is None:
+        allowed = default_allowed(architecture)
+    loops: list[tuple[int, str]] = []
+    choices: list[list[int]] = []
+    for a, name in enumerate(sizes):
+        if name in fixed:
+            loops += [(a, dim) for dim in fixed[name]]
+            choices += [[factor] for factor in fixed[name].values()]
+            continue
+        for dim in allowed.get(name, ()):
+            if layer.size(dim) > 1 and sizes[name] > 1:
+                loops.append((a, dim))
+                choices.append([f if f > 1 else 0 for f in unroll_factors(layer.size(dim), sizes[name])])
     table = np.ones((1, 0), np.int64)
     names = list(sizes)
-    for position, (a, dim) in enumerate(loops):
-        factors = np.array(unroll_factors(layer.size(dim), sizes[names[a]]), np.int64)
+    for position, ((a, dim), factors) in enumerate(zip(loops, choices, strict=True)):
+        if len(table) * len(factors) > MAX_CANDIDATES:
+            raise SearchError(
+                f"{layer.name} on {architecture.name}: more than {MAX_CANDIDATES:,} spatial mappings; say which loop "
+                "dimensions are allowed on each array dimension"
+            )
         table = np.hstack([np.repeat(table, len(factors), axis=0), np.tile(factors, len(table))[:, None]])
+        units = np.maximum(table, 1)
         same_array = [i for i in range(position + 1) if loops[i][0] == a]
         same_dim = [i for i in range(position) if loops[i][1] == dim]
-        fits = np.prod(table[:, same_array], axis=1) <= sizes[names[a]]
-        if same_dim:  # what other array dimensions already cover needs no more units
-            left = np.ceil(layer.size(dim) / np.prod(table[:, same_dim], axis=1))
-            fits &= table[:, position] <= left
+        fits = np.prod(units[:, same_array], axis=1) <= sizes[names[a]]
+        if same_dim and names[a] not in fixed:  # what other array dimensions already cover needs no more units
+            left = np.ceil(layer.size(dim) / np.prod(units[:, same_dim], axis=1))
+            fits &= units[:, position] <= left
         table = table[fits]
     array_dim = np.array([a for a, _ in loops], np.int64)
     loop_dim = np.array([LOOP_DIMENSIONS.index(dim) for _, dim in loops], np.int64)
-    if architecture.array.kind != "mac":
-        table = table[_diagonal_fits(architecture, problem, loops, array_dim, loop_dim, table, constrained is None)]
+    if architecture.array.kind != "mac" and constraints.spatial is None:
+        needs_partner = constraints.allowed is None
+        table = table[_diagonal_fits(architecture, problem, loops, array_dim, loop_dim, table, needs_partner)]
     return array_dim, loop_dim, table
 
 

@@ -32,6 +32,8 @@ def array_use(problem, array_dim, loop_dim, factor):
     n = 0
     for j in range(factor.size):
         d = loop_dim[j]
+        if factor[j] == 0:
+            continue
         if array_dim[j] == WORD_LINES:
             columns *= factor[j]
             if problem.relevance[W, d] == IRRELEVANT:

@@ -143,12 +143,16 @@ def balance(problem, array_dim, loop_dim, factor, balanced):
     truncates it. Source: ZigZag 3.9.1, spatial_mapping_conversion.
 
     Args:
-        array_dim, loop_dim, factor: int64[n], one spatial loop each, array dimension by array dimension.
+        array_dim, loop_dim, factor: int64[n], one spatial loop each, array dimension by array dimension; factor 0
+            stands for a loop that is not there (one of factor 1 is, and can count).
         balanced: float64[2, n], filled.
     """
     n = factor.size
     for version in range(2):
         for j in range(n):
+            if factor[j] == 0:
+                balanced[version, j] = 1.0
+                continue
             d = loop_dim[j]
             largest = j
             for i in range(n):
@@ -229,7 +233,7 @@ def unroll(problem, array_dim, loop_dim, factor, out):
                     if problem.serves[problem.chain[o, m], array_dim[j]] != 0:
                         served = m
                         break
-                if served == level:
+                if served == level and factor[j] > 0:
                     d = loop_dim[j]
                     known = False
                     for loop in range(n_seen):

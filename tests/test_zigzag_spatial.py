@@ -183,8 +183,12 @@ class TestMapspace:
         constraints = Constraints(
             allowed={"D1": ("K",), "D2": ("C",), "D3": ("OX", "C")}, spatial_candidates="zigzag", max_spatial_mappings=6
         )
-        with pytest.raises(SearchError, match="a loop of factor 1 counts"):
-            Mapspace.build(layer, BANKS, constraints)
+        space = Mapspace.build(layer, BANKS, constraints)
+        expected = zigzag_spatial_mappings(layer, BANKS, constraints.allowed, 6)
+        assert [space.spatial(index) for index in range(len(space.orders))] == expected
+        found = search(layer, BANKS, "edp", constraints=constraints, top=50)
+        for place, evaluation in enumerate(found.best):
+            assert evaluation.energy_pj.total == pytest.approx(found.points["edp"].energy_pj[place], rel=1e-12)
 
     def test_search_and_evaluation_agree(self):
         constraints = Constraints(allowed=HINTS, spatial_candidates="zigzag", loop_factor_limit=5)
