@@ -344,6 +344,21 @@ def test_a_fixed_spatial_mapping():
     assert space.orders == (math.factorial(5),)
 
 
+def test_a_fixed_mapping_of_some_array_dimensions():
+    """Loops allowed on the others are free there; none are, unless allowed."""
+    space = constrained(spatial={"D2": {"C": 4}}, allowed={"D1": ["K"]})
+    unrollings = [space.spatial(i).unrolling for i in range(len(space.orders))]
+    assert sorted(each.get("D1", {}).get("K", 1) for each in unrollings) == [1, 2, 3, 4, 8]
+    assert all(each["D2"] == {"C": 4} for each in unrollings)
+    assert len(constrained(spatial={"D2": {"C": 4}}).orders) == 1
+
+
+def test_a_loop_of_factor_1_stays_where_it_is_written():
+    """It can count: in a diagonal, or as a reduction above a memory."""
+    space = constrained(spatial={"D1": {"K": 4, "OX": 2}, "D2": {"C": 1, "FX": 3}})
+    assert space.spatial(0).unrolling == {"D1": {"K": 4, "OX": 2}, "D2": {"C": 1, "FX": 3}}
+
+
 def test_the_busiest_spatial_mappings_come_first():
     everything = constrained()
     few = constrained(max_spatial_mappings=5)
