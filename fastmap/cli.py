@@ -128,6 +128,7 @@ def _workload(parser: argparse.ArgumentParser) -> None:
 def _space(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to choose from")
     group.add_argument("--constraints", metavar="FILE", help="constraints file, or ZigZag's mapping file")
+    group.add_argument("--spatial-candidates", metavar="WHICH", help="complete (default), or zigzag: ZigZag's own few")
     group.add_argument("--max-spatial-mappings", type=int, metavar="N", help="only those that fill the array best")
     group.add_argument("--min-array-utilization", type=float, metavar="SHARE", help="only those that use this share")
     group.add_argument("--loop-factor-limit", type=int, metavar="N", help="at most N loops (ZigZag's lpf_limit)")
@@ -155,7 +156,7 @@ def _constraints(options: argparse.Namespace, architecture: Architecture) -> Cal
     from fastmap.loading import load_constraints
     from fastmap.mapping import Constraints
 
-    names = ("max_spatial_mappings", "min_array_utilization", "loop_factor_limit")
+    names = ("spatial_candidates", "max_spatial_mappings", "min_array_utilization", "loop_factor_limit")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     for name, value in given.items():
         try:
@@ -402,13 +403,16 @@ def _macro(options: argparse.Namespace) -> int:
 
 def _zoo(options: argparse.Namespace) -> int:
     from fastmap import text, zoo
+    from fastmap._spec import closest, listed, shown
     from fastmap.loading import load_architecture, load_workload
 
     if options.name is not None:
         kinds = [kind for kind in zoo.FOLDERS if options.name in zoo.names(kind)]
         if not kinds:
-            known = ", ".join(name for kind in zoo.FOLDERS for name in zoo.names(kind))
-            raise InputError(f"the zoo has no {options.name!r} (it has {known})")
+            known = [name for kind in zoo.FOLDERS for name in zoo.names(kind)]
+            raise InputError(
+                f"the zoo has no {shown(options.name)}{closest(options.name, known)} (it has {listed(known)})"
+            )
         if options.json:
             load: Callable[[str], Any] = load_architecture if kinds[0] == "architecture" else load_workload
             print(json.dumps(load(options.name).model_dump(mode="json"), indent=1))

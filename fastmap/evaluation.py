@@ -12,7 +12,7 @@ from fastmap.dimensions import DIRECTIONS, LOOP_DIMENSIONS, OPERANDS
 from fastmap.errors import MappingError
 from fastmap.kernels import cost as cost_kernels
 from fastmap.kernels.array import array_use
-from fastmap.kernels.evaluate import evaluate_mapping
+from fastmap.kernels.evaluate import prefix_tables
 from fastmap.kernels.macro import VARIANT_ZIGZAG, area_mm2, array_energy_pj, clock_ns
 from fastmap.kernels.problem import MAX_LEVELS, MAX_LOOPS, SCRATCH, UNROLLING, unroll
 from fastmap.kernels.traffic import ACCESSES, CONTENT_BITS, N_STATE, N_TRAFFIC, weight_change_pj
@@ -164,10 +164,11 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Eval
     unroll(problem, array_dim, loop_dim, factor, unrolling)
     nest_dim = np.array([LOOP_DIMENSIONS.index(dim) for dim, _ in loops], np.int64)
     nest_size = np.array([size for _, size in loops], np.int64)
-    states = np.empty((len(loops) + 1, N_STATE))
-    state_at = np.empty(len(loops) + 1, np.int64)
-    content = np.empty((problem["rows"], len(loops) + 1))
-    traffic = np.zeros((problem["rows"], len(loops) + 1, N_TRAFFIC))
+    rows, depth = int(problem["rows"]), len(loops)
+    states = np.empty((depth + 1, N_STATE))
+    content = np.empty((rows, depth + 1))
+    traffic = np.zeros((rows, depth + 2, N_TRAFFIC))
+    prefix_tables(problem, unrolling, nest_dim, nest_size, scratch, states, content, traffic)
     cuts = np.zeros((3, MAX_LEVELS), np.int64)
     greedy = mapping.allocation is None
     if mapping.allocation is not None:
@@ -177,21 +178,23 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Eval
             cuts[o, : len(given)] = given if mapping.temporal else [*given[:-1], 1]
     cost = np.empty(cost_kernels.N_COSTS)
     failure = np.zeros(3)
-    if not evaluate_mapping(
+    fits = cost_kernels.mapping_cost(
         problem,
         unrolling,
-        nest_dim,
-        nest_size,
-        cuts,
-        greedy,
-        state_at,
         states,
         content,
         traffic,
+        np.arange(depth + 1),
+        nest_dim,
+        nest_size,
+        depth,
+        greedy,
+        cuts,
         scratch,
         cost,
         failure,
-    ):
+    )
+    if not fits:
         raise MappingError(_misfit(layer, architecture, failure, greedy))
 
     accesses: dict[str, list[dict[str, Any]]] = {}
@@ -205,7 +208,7 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Eval
             count = {}
             for d, direction in enumerate(DIRECTIONS):
                 row = int(problem["first_row"][o]) + level + (1 if d >= 2 else 0)
-                count[direction] = float(traffic[row, scratch["position"][row], ACCESSES + d])
+                count[direction] = float(traffic[row, scratch["column"][row], ACCESSES + d])
             accesses[operand].append({"memory": memory.name, **count})
             memory_breakdown[operand].append(
                 {
@@ -217,7 +220,7 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Eval
                 }
             )
             row = int(problem["first_row"][o]) + level + 1
-            share = float(traffic[row, scratch["position"][row], CONTENT_BITS]) / memory.size_bits
+            share = float(traffic[row, scratch["column"][row], CONTENT_BITS]) / memory.size_bits
             fill[operand].append(share)
             used[m] += share
     memory_pj = sum(

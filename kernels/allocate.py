@@ -5,7 +5,7 @@ any other.
 
 Keeping one more relevant loop at a level often leaves exactly as much work above, a tie. With an unrolling that is
 not whole,
-the last digit of a product decides such ties, so its order of multiplication matters: ``walk_content`` follows
+the last digit of a product decides such ties, so its order of multiplication matters: ``walk_to`` follows
 ZigZag's.
 """
 
@@ -15,33 +15,34 @@ import numpy as np
 
 from ._jit import kernel
 from .problem import FRACTIONAL, N_DIMS, O, tensor_size
-from .traffic import CYCLES_ABOVE, REDUCES_ABOVE, element_bits
+from .traffic import CYCLES_ABOVE, REDUCES_ABOVE, SIZE, element_bits
 
 
 @kernel
-def walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, start, scratch, content):
-    """Elements that ``level`` holds when it keeps the loops up to p, for p = start..n, on tables whose states are
-    positions.
+def walk_to(problem, unrolling, loop_dim, loop_size, cuts, o, level, start, size):
+    """Iterations of each dimension within ``level`` before it takes its own loops, which begin at ``start``.
 
-    Multiplied from the bottom: each level's unrolling, then its loops.
+    Multiplied from the bottom: each level's unrolling, then its loops. ``size``: float64[8], filled.
     """
-    size = scratch.size
-    for d in range(N_DIMS):
-        size[d] = 1.0
     first = problem.first_row[o]
+    for d in range(N_DIMS):
+        size[d] = unrolling.entry[FRACTIONAL, first, d]
     below = 0
     for m in range(level):
-        for d in range(N_DIMS):
-            size[d] *= unrolling.entry[FRACTIONAL, first + m, d]
         for p in range(below, cuts[o, m]):
             size[loop_dim[p]] *= loop_size[p]
         below = cuts[o, m]
+        for d in range(N_DIMS):
+            size[d] *= unrolling.entry[FRACTIONAL, first + m + 1, d]
+
+
+@kernel
+def walked_content(problem, unrolling, states, content, o, row, state, size):
+    """Elements of a tile of these iterations: as in the table, if no digit of any of them differs from it."""
     for d in range(N_DIMS):
-        size[d] *= unrolling.entry[FRACTIONAL, first + level, d]
-    content[first + level + 1, start] = tensor_size(problem, o, size)
-    for p in range(start, n):
-        size[loop_dim[p]] *= loop_size[p]
-        content[first + level + 1, p + 1] = tensor_size(problem, o, size)
+        if size[d] != states[state, SIZE + d] * unrolling.below[FRACTIONAL, row, d]:
+            return tensor_size(problem, o, size)
+    return content[row, state]
 
 
 @kernel
@@ -63,14 +64,11 @@ def held_bits(elements, complete_elements, bits, double_buffered):
 
 
 @kernel
-def allocate_greedy(
-    problem, unrolling, states, content, state_at, loop_dim, loop_size, n, walk, scratch, cuts, failure
-):
+def allocate_greedy(problem, unrolling, states, content, state_at, loop_dim, loop_size, n, scratch, cuts, failure):
     """ZigZag's allocation of one order: memory by memory, the feasible combination of cuts that leaves the fewest
     bits times iterations above; the last among equals.
 
     Args:
-        content: table of contents; filled on the way when ``walk`` (then states are positions).
         state_at: int64[n + 1], state of each prefix of the order.
         loop_dim, loop_size: int64[n], the order.
         n: number of loops.
@@ -93,17 +91,25 @@ def allocate_greedy(
             level = problem.memory_level[memory, o]
             row = problem.first_row[o] + level + 1
             start = cuts[o, level - 1] if level > 0 else 0
-            if walk:
-                walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, start, scratch, content)
+            walk = unrolling.fractional_operand[o] != 0
             bits = level_bits(problem, unrolling, states, o, level, state_at[start])
             everything = content[row, complete]
             top = level == problem.levels[o] - 1
             first = n if top and not double_buffered else start  # a top memory must hold all loops: nothing to choose
             last = first - 1
+            if walk:
+                walk_to(problem, unrolling, loop_dim, loop_size, cuts, o, level, start, scratch.size)
+                for p in range(start, first):
+                    scratch.size[loop_dim[p]] *= loop_size[p]
             needed = 0.0
             for p in range(first, n + 1):
                 state = state_at[p]
-                needed = held_bits(content[row, state], everything, bits, double_buffered)
+                elements = content[row, state]
+                if walk:
+                    if p > first:
+                        scratch.size[loop_dim[p - 1]] *= loop_size[p - 1]
+                    elements = walked_content(problem, unrolling, states, content, o, row, state, scratch.size)
+                needed = held_bits(elements, everything, bits, double_buffered)
                 if needed > capacity:
                     break
                 scratch.candidate_bits[i, p] = needed
@@ -121,7 +127,7 @@ def allocate_greedy(
         if needed > capacity:
             failure[0], failure[1], failure[2] = memory, needed, capacity
             return False
-        if walk or double_buffered:
+        if unrolling.fractional or double_buffered:
             _choose_any(held, capacity, scratch)
         else:
             _choose_monotone(held, capacity, scratch)
@@ -205,8 +211,8 @@ def _choose_monotone(held, capacity, scratch):
 
 
 @kernel
-def check_allocation(problem, unrolling, states, content, loop_dim, loop_size, n, scratch, cuts, failure):
-    """Do the given cuts fit every memory? States are positions; ``failure`` as in ``allocate_greedy``."""
+def check_allocation(problem, unrolling, states, content, state_at, loop_dim, loop_size, n, scratch, cuts, failure):
+    """Do the given cuts fit every memory? Arguments as for ``allocate_greedy``."""
     for memory in range(problem.memories):
         needed = 0.0
         for i in range(3):
@@ -216,10 +222,14 @@ def check_allocation(problem, unrolling, states, content, loop_dim, loop_size, n
             level = problem.memory_level[memory, o]
             row = problem.first_row[o] + level + 1
             start = cuts[o, level - 1] if level > 0 else 0
-            walk_content(problem, unrolling, loop_dim, loop_size, n, cuts, o, level, start, scratch, content)
-            bits = level_bits(problem, unrolling, states, o, level, start)
+            walk_to(problem, unrolling, loop_dim, loop_size, cuts, o, level, start, scratch.size)
+            for p in range(start, cuts[o, level]):
+                scratch.size[loop_dim[p]] *= loop_size[p]
+            state = state_at[cuts[o, level]]
+            elements = walked_content(problem, unrolling, states, content, o, row, state, scratch.size)
+            bits = level_bits(problem, unrolling, states, o, level, state_at[start])
             double_buffered = problem.memory_double_buffered[memory] != 0
-            needed += held_bits(content[row, cuts[o, level]], content[row, n], bits, double_buffered)
+            needed += held_bits(elements, content[row, state_at[n]], bits, double_buffered)
         if needed > problem.memory_size[memory]:
             failure[0], failure[1], failure[2] = memory, needed, problem.memory_size[memory]
             return False

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ._jit import kernel
+from .allocate import allocate_greedy, check_allocation
 from .latency import fill_loading, fill_windows, offload_cycles, onload_cycles, port_stall
-from .problem import IRRELEVANT, O
-from .traffic import CYCLES, ENERGY_PJ
+from .problem import FRACTIONAL, IRRELEVANT, N_DIMS, O
+from .traffic import CYCLES, ENERGY_PJ, SIZE, fill_boundary
 
 # Columns of the result of ``mapping_cost``.
 TOTAL_PJ, COMPUTE_CYCLES, STALL_CYCLES, ONLOAD_CYCLES, OFFLOAD_CYCLES, LATENCY_CYCLES = range(6)
@@ -13,8 +14,74 @@ N_COSTS = 6
 
 
 @kernel
+def mapping_cost(
+    problem,
+    unrolling,
+    states,
+    content,
+    traffic,
+    state_at,
+    loop_dim,
+    loop_size,
+    n,
+    greedy,
+    cuts,
+    scratch,
+    cost,
+    failure,
+):
+    """Allocate one order (or check the given cuts); energy of the memories and of precharging, and latency.
+
+    Args:
+        states, content, traffic: tables filled by ``fill_tables``, with every prefix of the order among the states.
+        state_at: int64[n + 1], state of each prefix.
+        loop_dim, loop_size: int64[n], the order, innermost first.
+        greedy: choose ``cuts`` as ZigZag does; else they are given.
+        cuts: int64[3, L], the allocation: loops at or below each level.
+        scratch: holds the breakdown of the latency afterwards.
+        cost: float64[N_COSTS], filled: pJ and cycles of the array clock.
+        failure: float64[3], filled when the mapping does not fit: memory, bits needed, bits available.
+
+    Returns:
+        Whether the mapping fits.
+    """
+    if greedy:
+        fits = allocate_greedy(
+            problem, unrolling, states, content, state_at, loop_dim, loop_size, n, scratch, cuts, failure
+        )
+    else:
+        fits = check_allocation(
+            problem, unrolling, states, content, state_at, loop_dim, loop_size, n, scratch, cuts, failure
+        )
+    if not fits:
+        return False
+    total_cycles = states[state_at[n], CYCLES]
+    place_boundaries(problem, state_at, loop_dim, n, cuts, scratch)
+    if unrolling.fractional:
+        refine(problem, unrolling, states, total_cycles, traffic, state_at, loop_dim, loop_size, scratch)
+    energy_pj = 0.0
+    for o in range(3):
+        first = problem.first_row[o]
+        for k in range(problem.levels[o]):
+            energy_pj += traffic[first + k, scratch.column[first + k], ENERGY_PJ]
+    fill_windows(problem, states, traffic, state_at, loop_dim, loop_size, scratch)
+    stall = 0.0
+    for port in range(problem.ports):
+        scratch.port_stall[port] = port_stall(problem, traffic, port, scratch)
+        stall = max(stall, scratch.port_stall[port])
+    fill_loading(problem, total_cycles, traffic, stall, scratch)
+    cost[TOTAL_PJ] = energy_pj
+    cost[COMPUTE_CYCLES] = total_cycles * problem.cycles_per_operation
+    cost[STALL_CYCLES] = stall
+    cost[ONLOAD_CYCLES] = onload_cycles(problem, scratch)
+    cost[OFFLOAD_CYCLES] = offload_cycles(problem, scratch)
+    cost[LATENCY_CYCLES] = cost[COMPUTE_CYCLES] + stall + cost[ONLOAD_CYCLES] + cost[OFFLOAD_CYCLES]
+    return True
+
+
+@kernel
 def place_boundaries(problem, state_at, loop_dim, n, cuts, scratch):
-    """Positions and states of all boundaries: each cut moves up past the loops that are irrelevant to its operand.
+    """Positions of all boundaries: each cut moves up past the loops that are irrelevant to its operand.
 
     While only such loops turn, the tile below stays in place (ZigZag merges these loops into the level below). The
     boundary inside level 0 of an input moves past them too; that of the output does not (every cycle writes its sum).
@@ -27,35 +94,41 @@ def place_boundaries(problem, state_at, loop_dim, n, cuts, scratch):
                 while p < n and problem.relevance[o, loop_dim[p]] == IRRELEVANT:
                     p += 1
             scratch.position[first + k] = p
-            scratch.state[first + k] = state_at[p]
+            scratch.column[first + k] = state_at[p]
 
 
 @kernel
-def mapping_cost(problem, states, traffic, state_at, n, loop_dim, loop_size, cuts, scratch, cost):
-    """Energy of the memories (and of precharging cell groups) and latency of one mapping.
+def refine(problem, unrolling, states, total_cycles, traffic, state_at, loop_dim, loop_size, scratch):
+    """Recompute the traffic of boundaries whose tile depends on the order of multiplication.
 
-    Args:
-        state_at: int64[n + 1], state of each prefix of the order; ``traffic`` must be filled at every boundary's state.
-        loop_dim, loop_size: int64[n], the order, innermost first.
-        cuts: int64[3, L], the allocation; it must fit.
-        cost: float64[N_COSTS], filled: pJ and cycles of the array clock.
+    A tile with a fractional unrolling is multiplied level by level, temporal loops first, as ZigZag does it; where that
+    differs from the table's product in the last digit, a truncated extent may differ by one. Such a boundary gets the
+    free column of the table.
     """
-    place_boundaries(problem, state_at, loop_dim, n, cuts, scratch)
-    total_cycles = states[state_at[n], CYCLES]
-    energy_pj = 0.0
+    free = traffic.shape[1] - 1
     for o in range(3):
+        if unrolling.fractional_operand[o] == 0:
+            continue
         first = problem.first_row[o]
-        for k in range(problem.levels[o]):
-            energy_pj += traffic[first + k, scratch.state[first + k], ENERGY_PJ]
-    fill_windows(problem, states, traffic, loop_dim, loop_size, scratch)
-    stall = 0.0
-    for port in range(problem.ports):
-        scratch.port_stall[port] = port_stall(problem, traffic, port, scratch)
-        stall = max(stall, scratch.port_stall[port])
-    fill_loading(problem, total_cycles, traffic, stall, scratch)
-    cost[TOTAL_PJ] = energy_pj
-    cost[COMPUTE_CYCLES] = total_cycles * problem.cycles_per_operation
-    cost[STALL_CYCLES] = stall
-    cost[ONLOAD_CYCLES] = onload_cycles(problem, scratch)
-    cost[OFFLOAD_CYCLES] = offload_cycles(problem, scratch)
-    cost[LATENCY_CYCLES] = cost[COMPUTE_CYCLES] + stall + cost[ONLOAD_CYCLES] + cost[OFFLOAD_CYCLES]
+        for d in range(N_DIMS):
+            scratch.size[d] = 1.0
+        start = 0
+        for k in range(1, problem.levels[o] + 1):
+            row = first + k
+            end = scratch.position[row]
+            for p in range(start, end):
+                scratch.size[loop_dim[p]] *= loop_size[p]
+            for d in range(N_DIMS):
+                scratch.size[d] *= unrolling.entry[FRACTIONAL, row - 1, d]
+            start = end
+            state = state_at[end]
+            same = True
+            for d in range(N_DIMS):
+                same &= scratch.size[d] == states[state, SIZE + d] * unrolling.below[FRACTIONAL, row, d]
+            if same:
+                continue
+            for d in range(N_DIMS):
+                scratch.tile[0, d] = scratch.size[d]
+                scratch.tile[1, d] = states[state, SIZE + d] * unrolling.below[1, row, d]
+            fill_boundary(problem, unrolling, states, total_cycles, o, k, state, scratch.tile, traffic, free)
+            scratch.column[row] = free

@@ -27,7 +27,7 @@ PERIOD, WINDOW, COUNT, NEEDED, FLOOR = range(5)  # rows of Scratch.activity
 
 
 @kernel
-def fill_windows(problem, states, traffic, loop_dim, loop_size, scratch):
+def fill_windows(problem, states, traffic, state_at, loop_dim, loop_size, scratch):
     """Period, count and window of every boundary, from the positions of the boundaries.
 
     While the outermost loops of a level are irrelevant to the operand, its tile is not needed anew: the window
@@ -41,16 +41,17 @@ def fill_windows(problem, states, traffic, loop_dim, loop_size, scratch):
     for i in range(3):
         o = problem.operand_order[i]
         row = problem.first_row[o]
-        operations = states[scratch.state[row], CYCLES]
+        state = state_at[scratch.position[row]]
+        operations = states[state, CYCLES]
         scratch.period[row] = scratch.window[row] = operations
-        scratch.count[row] = states[scratch.state[row], CYCLES_ABOVE]
+        scratch.count[row] = states[state, CYCLES_ABOVE]
         start = 0
         for level in range(problem.levels[o]):
             row += 1
             end = scratch.position[row]
-            state = scratch.state[row]
+            state = state_at[end]
             operations = states[state, CYCLES]
-            bits = traffic[row, state, CONTENT_BITS + FRACTIONAL]
+            bits = traffic[row, scratch.column[row], CONTENT_BITS + FRACTIONAL]
             scratch.period[row] = scratch.window[row] = operations
             scratch.count[row] = states[state, CYCLES_ABOVE]
             if end > start:
@@ -121,13 +122,13 @@ def port_stall(problem, traffic, port, scratch):
     union = -1.0
     for a in range(problem.port_first[port], problem.port_first[port + 1]):
         direction, row = problem.activity[a, 2], problem.activity[a, 3]
-        state = scratch.state[row]
-        if traffic[row, state, ACTIVE + direction] == 0.0:
+        column = scratch.column[row]
+        if traffic[row, column, ACTIVE + direction] == 0.0:
             continue
         period[used] = scratch.period[row]
         window[used] = scratch.window[row]
         count[used] = scratch.count[row]
-        single = (traffic[row, state, TRANSFER_CYCLES + direction] - window[used]) * (count[used] - 1.0)
+        single = (traffic[row, column, TRANSFER_CYCLES + direction] - window[used]) * (count[used] - 1.0)
         windows += window[used] * (count[used] - 1.0)
         if single > 0.0:
             stalls += single
@@ -190,13 +191,13 @@ def fill_loading(problem, total_cycles, traffic, stall, scratch):
             if o == O and (direction == READ_DOWN or direction == WRITE_FROM_ABOVE):
                 continue
             row = problem.activity[a, 3]
-            state = scratch.state[row]
-            if traffic[row, state, ACTIVE + direction] == 0.0:
+            column = scratch.column[row]
+            if traffic[row, column, ACTIVE + direction] == 0.0:
                 continue
-            needed = traffic[row, state, TRANSFER_CYCLES + direction]
+            needed = traffic[row, column, TRANSFER_CYCLES + direction]
             if scratch.count[row] != 1.0:
                 scratch.loading[o, level, direction] = needed
-                required += np.ceil(traffic[row, state, AVERAGE_BANDWIDTH + direction] / s)
+                required += np.ceil(traffic[row, column, AVERAGE_BANDWIDTH + direction] / s)
                 continue
             lowest = problem.first_row[o] + 1
             p = once  # stable insertion, longest first
@@ -206,7 +207,7 @@ def fill_loading(problem, total_cycles, traffic, stall, scratch):
                 scratch.order[p] = scratch.order[p - 1]
                 p -= 1
             cycles[p] = needed
-            floor[p] = np.ceil(traffic[lowest, scratch.state[lowest], CONTENT_BITS + INTEGER] / bandwidth)
+            floor[p] = np.ceil(traffic[lowest, scratch.column[lowest], CONTENT_BITS + INTEGER] / bandwidth)
             scratch.order[p] = a
             once += 1
         surplus = max(0.0, (bandwidth - required) / bandwidth * busy)

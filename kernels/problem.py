@@ -92,6 +92,7 @@ UNROLLING = np.dtype(
         ("instances", np.float64, (2, _R)),  # instances of memory level k
         ("lists_reduction", np.uint8, _R),  # the entries k+1.. of O name an output-irrelevant loop, of whatever factor
         ("fractional", np.bool_),  # some factor is not whole
+        ("fractional_operand", np.uint8, 3),  # some factor of a dimension that indexes the operand is not whole
         ("remaining", np.int64, _D),  # temporal iterations left of each dimension
         ("balanced", np.float64, (2, MAX_SPATIAL)),  # factor of each spatial loop, spread evenly
         ("seen", np.int64, (MAX_SPATIAL, 2)),  # (entry, dimension) of an operand's spatial loops, from the bottom
@@ -109,7 +110,7 @@ SCRATCH = np.dtype(
         ("choice", np.int64, 3),
         ("cheapest", np.int64, MAX_LOOPS + 1),
         ("position", np.int64, _R),  # loops below each boundary, stationary loops merged down
-        ("state", np.int64, _R),  # the state there
+        ("column", np.int64, _R),  # the column of the traffic table there
         ("period", np.float64, _R),  # cycles between two transfers across the boundary
         ("window", np.float64, _R),  # cycles of these within which a transfer must end
         ("count", np.float64, _R),  # periods
@@ -211,8 +212,14 @@ def unroll(problem, array_dim, loop_dim, factor, out):
     balanced = out.balanced
     balance(problem, array_dim, loop_dim, factor, balanced)
     fractional = False
-    for j in range(n):
-        fractional |= balanced[FRACTIONAL, j] != balanced[INTEGER, j]
+    for o in range(3):
+        out.fractional_operand[o] = 0
+        for j in range(n):
+            if balanced[FRACTIONAL, j] != balanced[INTEGER, j]:
+                fractional = True
+                relevance = problem.relevance[o, loop_dim[j]]
+                if relevance != IRRELEVANT and relevance != NEUTRAL:
+                    out.fractional_operand[o] = 1
     out.fractional = fractional
     for row in range(problem.rows):
         out.lists_reduction[row] = 0

@@ -2,10 +2,6 @@
 
 The mappings of a space are numbered: candidate by candidate, within one by the rank of the order. A call works
 through a range of numbers, so that any split of the space over threads and calls gives the same result.
-
-Candidates of whole factors share tables over all states. Where an over-hanging factor is fractional, ZigZag's
-truncations and ties depend on the order of its floating-point products, so these candidates are evaluated mapping by
-mapping.
 """
 
 from __future__ import annotations
@@ -13,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from ._jit import kernel
-from .allocate import allocate_greedy
 from .cost import LATENCY_CYCLES, N_COSTS, TOTAL_PJ, mapping_cost
-from .evaluate import evaluate_mapping
+from .evaluate import prefix_tables
 from .orders import loop_items, next_order, unrank_order
 from .problem import (
     FRACTIONAL,
@@ -123,10 +118,6 @@ def search_range(
     order = np.empty(MAX_LOOPS, np.int64)
     nest_dim, nest_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
     state_at = np.empty(MAX_LOOPS + 1, np.int64)
-    prefix_states = np.empty((MAX_LOOPS + 1, N_STATE))
-    prefix_content = np.empty((problem.rows, MAX_LOOPS + 1))
-    prefix_traffic = np.empty((problem.rows, MAX_LOOPS + 1, N_TRAFFIC))
-    states, content, traffic = prefix_states, prefix_content, prefix_traffic
     number = start
     i = np.searchsorted(offsets, start, side="right") - 1
     while number < stop:
@@ -135,9 +126,9 @@ def search_range(
         unroll(problem, array_dim, loop_dim, candidates[i], unrolling)
         if fixed.shape[0] > 0:
             items = loops = fixed.shape[0]
-            item_dim[:items] = fixed[:, 0]
-            item_size[:items] = fixed[:, 1]
-            item_count[:items] = 1
+            for p in range(loops):
+                item_dim[p], item_size[p], stride[p], order[p] = fixed[p, 0], fixed[p, 1], 1, p
+            states = np.empty((loops + 1, N_STATE))
         else:
             items, loops = loop_items(
                 unrolling.remaining,
@@ -147,15 +138,17 @@ def search_range(
                 item_size,
                 item_count,
             )
-        one_by_one = unrolling.fractional or fixed.shape[0] > 0
-        if not one_by_one:
             states = lattice_states(problem, items, item_dim, item_size, item_count, stride)
-            content = np.empty((problem.rows, states.shape[0]))
-            traffic = np.empty((problem.rows, states.shape[0], N_TRAFFIC))
-            fill_tables(problem, unrolling, states, scratch, content, traffic)
+        content = np.empty((problem.rows, states.shape[0]))
+        traffic = np.empty((problem.rows, states.shape[0] + 1, N_TRAFFIC))
         orders = offsets[i + 1] - offsets[i]
         rank = number - offsets[i]
-        unrank_order(items, item_count, loops, orders, rank, order)
+        if fixed.shape[0] > 0:
+            dims, sizes = item_dim[:loops], item_size[:loops]
+            prefix_tables(problem, unrolling, dims, sizes, scratch, states, content, traffic)
+        else:
+            fill_tables(problem, unrolling, states, scratch, content, traffic)
+            unrank_order(items, item_count, loops, orders, rank, order)
         state_at[0] = 0
         changed = 0
         while number < stop and rank < orders:
@@ -164,39 +157,22 @@ def search_range(
                 nest_dim[p] = item_dim[item]
                 nest_size[p] = item_size[item]
                 state_at[p + 1] = state_at[p] + stride[item]
-            if one_by_one:
-                fits = evaluate_mapping(
-                    problem,
-                    unrolling,
-                    nest_dim[:loops],
-                    nest_size[:loops],
-                    cuts,
-                    True,
-                    state_at,
-                    prefix_states,
-                    prefix_content,
-                    prefix_traffic,
-                    scratch,
-                    cost,
-                    failure,
-                )
-            else:
-                fits = allocate_greedy(
-                    problem,
-                    unrolling,
-                    states,
-                    content,
-                    state_at,
-                    nest_dim,
-                    nest_size,
-                    loops,
-                    False,
-                    scratch,
-                    cuts,
-                    failure,
-                )
-                if fits:
-                    mapping_cost(problem, states, traffic, state_at, loops, nest_dim, nest_size, cuts, scratch, cost)
+            fits = mapping_cost(
+                problem,
+                unrolling,
+                states,
+                content,
+                traffic,
+                state_at,
+                nest_dim,
+                nest_size,
+                loops,
+                True,
+                cuts,
+                scratch,
+                cost,
+                failure,
+            )
             if fits and not offer(
                 best,
                 front,

@@ -32,9 +32,9 @@ N_STATE = SIZE + N_DIMS
 
 # The content table, float64[R, S]: elements of the tile below each boundary, fractional, not rounded (for allocation).
 
-# The traffic table, float64[R, S, N_TRAFFIC]. Each group of four is indexed by direction: 0, 1 at the low side of the
-# memory above the boundary (read down, write from below), 2, 3 at the high side of the memory below it (read up,
-# write from above).
+# The traffic table, float64[R, S + 1, N_TRAFFIC]; the last column is free for one mapping's own values. Each group of
+# four is indexed by direction: 0, 1 at the low side of the memory above the boundary (read down, write from below),
+# 2, 3 at the high side of the memory below it (read up, write from above).
 CONTENT_BITS = 0  # + version: bits of the tile, rounded elements
 ENERGY_PJ = 2  # all accesses of the boundary
 ACCESSES = 3  # + direction: accesses of the full bandwidth
@@ -62,8 +62,8 @@ def word_accesses(amount, bits, bandwidth_min, bandwidth_max, periods, instances
 
 
 @kernel
-def fill_boundary(problem, unrolling, states, total_cycles, o, k, s, tile, traffic):
-    """Everything else of boundary (o, k) at state s.
+def fill_boundary(problem, unrolling, states, total_cycles, o, k, s, tile, traffic, column):
+    """What moves across boundary (o, k) at state s, into a column of the traffic table.
 
     Args:
         total_cycles: iterations of all temporal loops.
@@ -72,7 +72,7 @@ def fill_boundary(problem, unrolling, states, total_cycles, o, k, s, tile, traff
     row = problem.first_row[o] + k
     period = states[s, CYCLES]  # array operations between two transfers across the boundary
     periods = np.trunc(total_cycles / period)
-    cell = traffic[row, s]
+    cell = traffic[row, column]
     for version in range(2):
         partial_sum, partial_bits = False, False
         if o == O and k < problem.levels[O]:
@@ -164,7 +164,7 @@ def _reduces(problem, unrolling, version, k):
 
 @kernel
 def fill_tables(problem, unrolling, states, scratch, content, traffic):
-    """Fill every (row, state); the last state is complete."""
+    """Fill every (row, state); the last state is complete. Temporal iterations first, then times the unrolling."""
     total_cycles = states[states.shape[0] - 1, CYCLES]
     for o in range(3):
         for k in range(problem.levels[o] + 1):
@@ -178,4 +178,4 @@ def fill_tables(problem, unrolling, states, scratch, content, traffic):
                         # The boundary inside level 0 moves single elements, whatever the state: only its period counts.
                         tile = states[s, SIZE + d] * unrolling.below[version, row, d] if k > 0 else 1.0
                         scratch.tile[version, d] = tile
-                fill_boundary(problem, unrolling, states, total_cycles, o, k, s, scratch.tile, traffic)
+                fill_boundary(problem, unrolling, states, total_cycles, o, k, s, scratch.tile, traffic, s)
