@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -302,6 +303,6 @@ def _misfit(layer: Layer, architecture: Architecture, failure: Any, greedy: bool
     held = " and ".join(memory.operands)
     how = "whatever the allocation" if greedy else "as allocated"
     return (
-        f"mapping of {layer.name} on {architecture.name} does not fit {memory.name}: {held} need {failure[1]:.0f} bits "
+        f"mapping of {layer.name} on {architecture.name} does not fit {memory.name}: {held} need {math.ceil(failure[1])} bits "
         f"there {how}, {failure[2]:.0f} are available"
     )

@@ -115,11 +115,12 @@ def _relevance(layer: Layer) -> IntArray:
 def lower_spatial(
     architecture: Architecture, unrolling: dict[str, dict[str, int]]
 ) -> tuple[IntArray, IntArray, IntArray]:
-    """Return (array dimension, loop dimension, factor) of each spatial loop, array dimension by array dimension."""
+    """Return (array dimension, loop dimension, factor) of each spatial loop, in the order in which they are written."""
+    names = list(architecture.array.dimensions)
     loops = [
-        (list(architecture.array.dimensions).index(name), LOOP_DIMENSIONS.index(dim), factor)
-        for name in architecture.array.dimensions
-        for dim, factor in unrolling.get(name, {}).items()
+        (names.index(name), LOOP_DIMENSIONS.index(dim), factor)
+        for name, factors in unrolling.items()
+        for dim, factor in factors.items()
     ]
     table = np.array(loops, np.int64).reshape(-1, 3)
     return table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy()
