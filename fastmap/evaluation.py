@@ -303,6 +303,6 @@ def _misfit(layer: Layer, architecture: Architecture, failure: Any, greedy: bool
     held = " and ".join(memory.operands)
     how = "whatever the allocation" if greedy else "as allocated"
     return (
-        f"mapping of {layer.name} on {architecture.name} does not fit {memory.name}: {held} need {math.ceil(failure[1])} bits "
-        f"there {how}, {failure[2]:.0f} are available"
+        f"mapping of {layer.name} on {architecture.name} does not fit {memory.name}: {held} need "
+        f"{math.ceil(failure[1])} bits there {how}, {failure[2]:.0f} are available"
     )

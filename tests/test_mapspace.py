@@ -159,14 +159,13 @@ def build(layer, hw, **constraints):
 @pytest.mark.parametrize("stream", range(3))
 def test_spatial_candidates_equal_a_brute_force_enumeration(stream):
     """With banks and diagonals; none twice, the busiest first."""
-    seen = {"candidates": 0, "banks": 0, "diagonals": 0, "on two": 0, "nothing": 0}
+    seen = {"candidates": 0, "banks": 0, "diagonals": 0, "on two": 0}
     for seed in range(stream, 90, 3):
         layer, hw = small_problem(seed)
         expected = brute_force(layer, hw)
         space = build(layer, hw)
         if space is None:
             assert not expected
-            seen["nothing"] += 1
             continue
         found = candidates_of(space)
         assert len(set(found)) == len(found)
