@@ -20,13 +20,18 @@ from .problems import (
     MATRIX_PRODUCTS,
     Problem,
     deviation,
+    explicit_allocation,
+    hardware,
     mac_count,
     mapping_of,
     problem,
     problems,
+    random_layer,
     read_architecture,
     read_layer,
     roomy,
+    shuffled,
+    spatial_mapping,
 )
 from .reference import cost, oracle, search, zigzag_live
 
@@ -315,6 +320,21 @@ def test_the_bits_that_do_not_fit_are_more_than_the_bits_available():
     memory, needed, available = told(caught.value)
     assert memory == "sums"
     assert needed > available, str(caught.value)
+
+
+def test_tiles_of_broken_size_are_rounded_as_by_the_reference():
+    """Loops of prime size hang over, so tiles have x.5 elements; the order of multiplication decides their rounding."""
+    worst, compared = Worst(), 0
+    for seed in range(1000):
+        pick = random.Random(f"primes {seed}").choice
+        hw = hardware(pick, regular=True)
+        layer = random_layer(pick, hw, (5, 7, 11, 13, 17, 23, 29))
+        spatial = spatial_mapping(pick, layer, hw, regular=True)
+        loops = shuffled(pick, search.loop_factors(layer, hw, spatial, 6))
+        each = Problem(layer, roomy(hw), spatial, loops, explicit_allocation(pick, hw, len(loops)))
+        compared += compare_with_reference(seed, each, worst)
+    assert compared > 500
+    assert worst.value <= TOLERANCE, f"{worst.place} in {worst.case}"
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
