@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import fastmap
@@ -17,7 +21,7 @@ from fastmap.errors import FastmapError, InputError
 
 if TYPE_CHECKING:
     from fastmap.architecture import Architecture
-    from fastmap.exploration import NetworkPlan
+    from fastmap.exploration import Control, NetworkPlan
     from fastmap.layer import Layer
     from fastmap.mapping import Constraints
     from fastmap.result import NetworkResult
@@ -40,13 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 2 for the user's mistake, 1 for ours, 130 for Ctrl-C."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # names are the user's: any character, on any terminal
         sys.stdout.reconfigure(errors="backslashreplace")
+    interrupt = Interrupt()
     try:
-        try:
-            options = _parser().parse_args(arguments)
-            code: int = options.run(options)
-            return code
-        finally:
-            sys.stdout.flush()
+        with interrupt.noticed():
+            try:
+                options = _parser().parse_args(arguments)
+                options.interrupt = interrupt
+                code: int = options.run(options)
+                interrupt.check()
+                return code
+            finally:
+                sys.stdout.flush()
     except FastmapError as error:
         print(f"fastmap: {error}", file=sys.stderr)
         return EXIT_USER
@@ -62,6 +70,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _discard_output()
         print(f"fastmap: cannot write the output: {error.strerror}", file=sys.stderr)
         return EXIT_OURS
+
+
+class Interrupt:
+    """Ctrl-C, and that it came.
+
+    The KeyboardInterrupt of Ctrl-C is lost where Python ignores exceptions: in callbacks of the compiler while it loads
+    a kernel, or when weak references go. Therefore it is remembered as well, and stops the search that follows.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        self.control: Control | None = None  #: of the search in progress
+
+    def check(self) -> None:
+        """Raise the KeyboardInterrupt that may have been lost."""
+        if self.came:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def noticed(self) -> Iterator[None]:
+        """Watch for Ctrl-C."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def handler(number: int, frame: FrameType | None) -> None:
+            self.came = True
+            if self.control is not None:
+                self.control.stop[0] = 1
+            raise KeyboardInterrupt
+
+        def hook(unraisable: sys.UnraisableHookArgs) -> None:
+            if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+                before_hook(unraisable)
+
+        before, before_hook = signal.signal(signal.SIGINT, handler), sys.unraisablehook
+        sys.unraisablehook = hook
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+            sys.unraisablehook = before_hook
 
 
 def _discard_output() -> None:
@@ -237,7 +287,8 @@ def _search(options: argparse.Namespace) -> int:
             f"{time if time.startswith('less') else f'about {time}'}{stored}",
             file=sys.stderr,
         )
-    control = Control()
+    control = options.interrupt.control = Control()
+    options.interrupt.check()
     finished: list[NetworkResult] = []
     failure: FastmapError | None = None
     try:
@@ -285,6 +336,7 @@ def _search(options: argparse.Namespace) -> int:
     if failure is not None:
         raise failure
     if control.stopped:
+        options.interrupt.came = False  # it has been heard
         kept = "" if not finished else "; what was done is stored" if output else "; what was done is shown"
         print(f"fastmap: interrupted{kept}", file=sys.stderr)
         return EXIT_INTERRUPTED
