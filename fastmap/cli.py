@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"fastmap: {error}", file=sys.stderr)
         return EXIT_USER
     except KeyboardInterrupt:
+        exec("")  # Python would end by the signal if it had hit an earlier exec; this makes it forget that
         print("fastmap: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as head, has left
@@ -325,6 +326,7 @@ def _search(options: argparse.Namespace) -> int:
                 if control.stopped:
                     break
     except KeyboardInterrupt:
+        exec("")  # as in main
         control.stop[0] = 1
     except FastmapError as error:  # what was found before is still shown
         failure = error

@@ -643,7 +643,7 @@ def test_results_are_shown_when_they_cannot_be_stored(
 
 
 def interrupted(arguments: tuple[str, ...], ready: Callable[[int], bool]) -> tuple[int, str, str, float]:
-    """Run a command, press Ctrl-C once its process is ready; return code, stdout, stderr and the seconds it still took."""
+    """Run a command, press Ctrl-C once its process is ready; return code, stdout, stderr and how long it still took."""
     with subprocess.Popen([*FASTMAP, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             deadline = time.monotonic() + 60
@@ -714,6 +714,18 @@ def test_ctrl_c_at_any_moment(here: Path, hundredths: int) -> None:
     assert [each.name for each in here.iterdir()] in ([], ["r.h5"])
     if (here / "r.h5").exists():
         assert contents("r.h5")
+
+
+def test_the_exit_code_is_130_wherever_it_hits() -> None:
+    """Inside exec (which dataclasses and named tuples use) Python would otherwise end by the signal."""
+    script = """
+import sys
+import fastmap.cli
+fastmap.cli._zoo = lambda options: exec("raise KeyboardInterrupt")
+sys.exit(fastmap.cli.main(["zoo"]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "fastmap: interrupted\n")
 
 
 def test_an_interrupt_that_gets_lost_is_remembered(
