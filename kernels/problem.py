@@ -29,7 +29,7 @@ W, I, O = range(3)  # noqa: E741
 READ_DOWN, WRITE_FROM_BELOW, READ_UP, WRITE_FROM_ABOVE = range(4)
 NEUTRAL, RELEVANT, IRRELEVANT, PARTIAL_X, PARTIAL_Y = range(5)
 FRACTIONAL, INTEGER = range(2)
-# Repairs of ZigZag's numerical accidents, bits of PROBLEM.repairs; 0 reproduces ZigZag. This is the one place that lists
+# Repairs of ZigZag's numerical accidents, bits of PROBLEM.repairs; 0 reproduces ZigZag. This is the place that lists
 # them; each acts where its name is used.
 WHOLE_ITERATIONS = 1  # a quotient that floating point lifts just above a whole number adds no temporal iteration
 JOINT_COVERAGE = 2  # a loop on several array dimensions is spread over their product, which does not over-cover it
