@@ -70,6 +70,7 @@ class Evaluation:
 
     layer: str
     architecture: str
+    cost_model: str
     energy_pj: EnergyPj
     latency_cycles: LatencyCycles
     clock_ns: float
@@ -97,6 +98,7 @@ class Evaluation:
         return {
             "layer": self.layer,
             "architecture": self.architecture,
+            "cost_model": self.cost_model,
             "energy_pj": {
                 "total": energy.total,
                 "mac": energy.mac,
@@ -143,12 +145,14 @@ def architecture_area_mm2(architecture: Architecture) -> AreaMm2:
     return AreaMm2(total=float(imc + memory), imc=float(imc), memory=float(memory))
 
 
-def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Evaluation:
+def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping, cost_model: str = "zigzag") -> Evaluation:
     """Cost one mapping.
 
     Args:
         layer, architecture: what is mapped on what.
         mapping: without ``allocation``, the greedy one is applied.
+        cost_model: ``zigzag``: the numbers of ZigZag 3.9.1; ``corrected``: the same without its numerical accidents
+            (``kernels/problem.py`` lists them).
 
     Raises:
         MappingError: the mapping does not belong to the layer and architecture, or does not fit a memory.
@@ -159,7 +163,7 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Eval
         raise MappingError(
             f"mapping of {layer.name}: it has {len(loops)} temporal loops; at most {MAX_LOOPS} can be costed"
         )
-    problem = lower(layer, architecture)
+    problem = lower(layer, architecture, cost_model)
     array_dim, loop_dim, factor = lower_spatial(architecture, mapping.spatial.unrolling)
     unrolling, scratch = new_record(UNROLLING), new_record(SCRATCH)
     unroll(problem, array_dim, loop_dim, factor, unrolling)
@@ -255,6 +259,7 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping) -> Eval
     return Evaluation(
         layer=layer.name,
         architecture=architecture.name,
+        cost_model=cost_model,
         energy_pj=EnergyPj(memory_pj + mac_pj, mac_pj, memory_pj, mac_breakdown, memory_breakdown),
         latency_cycles=LatencyCycles(
             total=float(cost[cost_kernels.LATENCY_CYCLES]),

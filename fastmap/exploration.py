@@ -32,7 +32,6 @@ from fastmap.result import OBJECTIVES, Histogram, Histogram2D, NetworkResult, Po
 from fastmap.workload import Workload
 
 STRATEGIES = ("exhaustive",)
-COST_MODELS = ("zigzag",)
 
 #: Mappings per second and thread that an announcement assumes.
 ASSUMED_RATE = 1e6
@@ -93,7 +92,7 @@ def search(
         layer, architecture: what is mapped on what.
         objective: ``energy``, ``latency`` or ``edp``; the result keeps the best of all three.
         strategy: ``exhaustive``: cost every mapping of the space.
-        cost_model: ``zigzag``: the numbers of ZigZag 3.9.1.
+        cost_model: ``zigzag``: the numbers of ZigZag 3.9.1; ``corrected``: the same without its numerical accidents.
         constraints: what to choose from; None: everything.
         top: how many distinct points to keep for each objective.
         threads: default: one for each processor.
@@ -104,19 +103,18 @@ def search(
     Raises:
         SearchError: the constraints admit nothing, nothing fits, or the space is too large.
     """
-    check_options(objective, strategy, cost_model, top, threads)
-    space = Mapspace.build(layer, architecture, constraints)
+    check_options(objective, strategy, top, threads)
+    space = Mapspace.build(layer, architecture, constraints, cost_model)
     return search_space(
         space, objective, top=top, threads=threads, force=force, progress=progress, control=control or Control()
     )
 
 
-def check_options(objective: str, strategy: str, cost_model: str, top: int, threads: int | None) -> None:
+def check_options(objective: str, strategy: str, top: int, threads: int | None) -> None:
     """Refuse options that make no sense, with one sentence."""
     for name, value, choices in (
         ("objective", objective, OBJECTIVES),
         ("strategy", strategy, STRATEGIES),
-        ("cost_model", cost_model, COST_MODELS),
     ):
         if value not in choices:
             raise InputError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
@@ -249,7 +247,7 @@ def search_space(
         constraints=space.constraints,
         objective=objective,
         strategy="exhaustive",
-        cost_model="zigzag",
+        cost_model=space.cost_model,
         space=space,
         points={
             **{
@@ -355,7 +353,7 @@ def _points(space: Mapspace, points: Any) -> Points:
     """Give every kept mapping its identity, the greedy allocation included."""
     identity = np.empty((len(points), 3), np.uint64)
     for i, (spatial, rank) in enumerate(zip(points["spatial"].tolist(), points["rank"].tolist(), strict=True)):
-        mapping = evaluate(space.layer, space.architecture, space.decode(spatial, rank)).mapping
+        mapping = evaluate(space.layer, space.architecture, space.decode(spatial, rank), space.cost_model).mapping
         assert mapping.allocation is not None
         identity[i] = spatial, rank, encode_allocation(mapping.allocation, len(mapping.temporal))
     return Points(identity, points["energy_pj"].copy(), points["latency_cycles"].copy())
@@ -412,12 +410,14 @@ def plan_network(
     constraints: Callable[[Layer], Constraints | None] | Constraints | None = None,
     *,
     layers: Iterable[Layer] | None = None,
+    cost_model: str = "zigzag",
     data_locality: bool = False,
 ) -> NetworkPlan:
     """Build the space of every layer.
 
     Args:
         layers: only these of the workload.
+        cost_model: as for ``search``.
         constraints: for all layers, or a function of the layer.
         data_locality: keep the activations between layers in the lowest memory that holds them, as ZigZag's network
         runs do.
@@ -434,7 +434,7 @@ def plan_network(
         given = constraints(layer) if callable(constraints) else constraints
         key = (layer.signature, on.model_dump_json(), None if given is None else given.model_dump_json())
         if key not in known:
-            known[key] = Mapspace.build(layer, on, given)
+            known[key] = Mapspace.build(layer, on, given, cost_model)
         spaces[layer.name] = known[key]
     return NetworkPlan(workload, architecture, spaces)
 
@@ -457,7 +457,7 @@ def search_network(
 
     Other arguments as for ``search``. A stopped search returns the layers that it has, the last one incomplete.
     """
-    check_options(objective, STRATEGIES[0], COST_MODELS[0], top, threads)
+    check_options(objective, STRATEGIES[0], top, threads)
     control = control or Control()
     results: dict[str, SearchResult] = {}
     found: dict[int, SearchResult] = {}

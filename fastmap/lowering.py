@@ -19,7 +19,22 @@ IntArray = npt.NDArray[np.int64]
 TECHNOLOGY = macro_kernels.TECHNOLOGY_28NM
 
 
-def lower(layer: Layer, architecture: Architecture) -> Any:
+#: Name of each cost model -> the repairs that it makes to ZigZag's numbers.
+COST_MODELS = {"zigzag": 0, "corrected": problem_kernels.ALL_REPAIRS}
+
+
+def check_cost_model(name: str) -> str:
+    """Return the name of a cost model if there is one.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    if name not in COST_MODELS:
+        raise InputError(f"cost_model must be one of {', '.join(COST_MODELS)}, not {name!r}")
+    return name
+
+
+def lower(layer: Layer, architecture: Architecture, cost_model: str = "zigzag") -> Any:
     """Return the record (``kernels.problem.PROBLEM``) of one layer on one architecture.
 
     Raises:
@@ -36,6 +51,7 @@ def lower(layer: Layer, architecture: Architecture) -> Any:
         if count > limit:
             raise InputError(f"{architecture.name} has {count} {what}; at most {limit} can be modelled")
     record = new_record(problem_kernels.PROBLEM)
+    record["repairs"] = COST_MODELS[check_cost_model(cost_model)]
     record["loop_size"] = [layer.size(dim) for dim in LOOP_DIMENSIONS]
     order = [LOOP_DIMENSIONS.index(dim) for dim in layer.dimension_order]
     record["dimension_order"][: len(order)] = order

@@ -77,6 +77,7 @@ class Mapspace:
     layer: Layer
     architecture: Architecture
     constraints: Constraints
+    cost_model: str
     problem: Any  #: the record of ``lowering.lower``
     array_dim: IntArray  #: int64[n], array dimension of each spatial loop
     loop_dim: IntArray  #: int64[n], loop dimension of each spatial loop
@@ -85,14 +86,20 @@ class Mapspace:
     orders: tuple[int, ...]  #: exact number of orders of each spatial mapping
 
     @classmethod
-    def build(cls, layer: Layer, architecture: Architecture, constraints: Constraints | None = None) -> Mapspace:
+    def build(
+        cls,
+        layer: Layer,
+        architecture: Architecture,
+        constraints: Constraints | None = None,
+        cost_model: str = "zigzag",
+    ) -> Mapspace:
         """Enumerate the spatial mappings and count the orders.
 
         Raises:
             SearchError: the constraints admit nothing; the sentence says which one is to blame.
         """
         constraints = constraints or Constraints()
-        problem = lower(layer, architecture)
+        problem = lower(layer, architecture, cost_model)
         unrolling = new_record(UNROLLING)
         as_zigzag = constraints.spatial_candidates == "zigzag"
         if as_zigzag:
@@ -148,6 +155,7 @@ class Mapspace:
             layer,
             architecture,
             constraints,
+            cost_model,
             problem,
             array_dim,
             loop_dim,
@@ -162,6 +170,7 @@ class Mapspace:
         layer: Layer,
         architecture: Architecture,
         constraints: Constraints,
+        cost_model: str,
         *,
         array_dim: IntArray,
         loop_dim: IntArray,
@@ -172,8 +181,10 @@ class Mapspace:
         """Put a stored space together again, so that its mappings keep their identities whatever is enumerated
         today.
         """
-        problem = lower(layer, architecture)
-        return cls(layer, architecture, constraints, problem, array_dim, loop_dim, candidates, remaining, orders)
+        problem = lower(layer, architecture, cost_model)
+        return cls(
+            layer, architecture, constraints, cost_model, problem, array_dim, loop_dim, candidates, remaining, orders
+        )
 
     @cached_property
     def size(self) -> int:

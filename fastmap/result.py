@@ -151,7 +151,7 @@ class SearchResult:
         found = []
         for row in range(len(points)):
             mapping = self.space.decode(*(int(part) for part in points.mapping_id[row]))
-            found.append(evaluate(self.layer, self.architecture, mapping))
+            found.append(evaluate(self.layer, self.architecture, mapping, self.cost_model))
         return found
 
 

@@ -413,6 +413,7 @@ def _read_result(group: Any, name: str) -> SearchResult:
             layer,
             architecture,
             constraints,
+            str(group.attrs["cost_model"]),
             array_dim=space["array_dimension"][...],
             loop_dim=space["loop_dimension"][...],
             candidates=space["factors"][...],

@@ -29,6 +29,14 @@ W, I, O = range(3)  # noqa: E741
 READ_DOWN, WRITE_FROM_BELOW, READ_UP, WRITE_FROM_ABOVE = range(4)
 NEUTRAL, RELEVANT, IRRELEVANT, PARTIAL_X, PARTIAL_Y = range(5)
 FRACTIONAL, INTEGER = range(2)
+# Repairs of ZigZag's numerical accidents, bits of PROBLEM.repairs; 0 reproduces ZigZag. This is the place that lists
+# them; each acts where its name is used.
+WHOLE_ITERATIONS = 1  # a quotient that floating point lifts just above a whole number adds no temporal iteration
+JOINT_COVERAGE = 2  # a loop on several array dimensions is spread over their product, which does not over-cover it
+TRUE_EXTENTS = 4  # input extents follow fractional unrollings; dilated windows that barely move are not over-counted
+ALL_ACCESSES = 8  # fractions of an access count; a small transfer is not free
+ALL_REPAIRS = WHOLE_ITERATIONS | JOINT_COVERAGE | TRUE_EXTENTS | ALL_ACCESSES
+
 MAX_LOOPS = 64  # temporal loops of one order
 MAX_LEVELS = 8  # memory levels of one operand
 MAX_MEMORIES = 16
@@ -74,6 +82,7 @@ PROBLEM = np.dtype(
         ("activity", np.int64, (_A, 4)),  # (operand, level, direction, row) of what can move, grouped by port
         ("cycles_per_operation", np.float64),
         ("macs", np.float64),
+        ("repairs", np.int64),
         (
             "weight_change_pj",
             np.float64,
@@ -130,9 +139,7 @@ SCRATCH = np.dtype(
 
 @kernel
 def side(direction):
-    """Offset from row k to the memory level on whose port the direction lies: level k (low side) or k - 1 (high
-    side).
-    """
+    """Offset from row k to the level on whose port the direction lies: level k (low side) or k - 1 (high side)."""
     return 0 if direction < READ_UP else -1
 
 
@@ -141,7 +148,8 @@ def balance(problem, array_dim, loop_dim, factor, balanced):
     """Spread over-hanging unrollings evenly over their temporal iterations.
 
     The largest factor u of a loop of size L becomes L / q with q = ceil(L / (u * earlier)) iterations; version 1
-    truncates it. Source: ZigZag 3.9.1, spatial_mapping_conversion.
+    truncates it. Source: ZigZag 3.9.1, spatial_mapping_conversion, which looks at earlier array dimensions only:
+    K = 100 on 8 and 4 units takes 4 iterations of 7.69 x 4 = 123 channels (JOINT_COVERAGE: of 6.25 x 4).
 
     Args:
         array_dim, loop_dim, factor: int64[n], one spatial loop each, array dimension by array dimension; factor 0
@@ -162,12 +170,15 @@ def balance(problem, array_dim, loop_dim, factor, balanced):
             if largest != j:
                 balanced[version, j] = factor[j]
                 continue
-            earlier = 1.0
-            for i in range(j):
-                if loop_dim[i] == d and array_dim[i] != array_dim[j]:
-                    earlier *= balanced[version, i]
-            iterations = np.ceil(problem.loop_size[d] / (factor[j] * earlier))
-            spread = problem.loop_size[d] / iterations / earlier
+            others = 1.0
+            for i in range(n):
+                if loop_dim[i] == d and array_dim[i] != array_dim[j] and factor[i] > 0:
+                    if i < j:
+                        others *= balanced[version, i]
+                    elif problem.repairs & JOINT_COVERAGE:
+                        others *= factor[i]
+            iterations = np.ceil(problem.loop_size[d] / (factor[j] * others))
+            spread = problem.loop_size[d] / iterations / others
             balanced[version, j] = np.trunc(spread) if version == INTEGER else spread
 
 
@@ -175,16 +186,21 @@ def balance(problem, array_dim, loop_dim, factor, balanced):
 def extent(problem, axis, outer, inner):
     """Input elements that ``outer`` output positions and ``inner`` filter positions touch along an axis (0: x, 1: y).
 
-    Both counts are truncated to integers first, and the result never exceeds the true input (ZigZag, layer_node). The
-    formula over-counts where the dilation exceeds the number of output positions; that is ZigZag's.
+    Both counts are truncated to integers first, and the result never exceeds the true input (ZigZag, layer_node). So
+    1.92 output columns count as 1, and where the dilation exceeds the number of output positions the formula counts
+    too many (TRUE_EXTENTS repairs both).
     """
-    a = np.trunc(outer)
-    b = np.trunc(inner)
+    a, b = np.trunc(outer), np.trunc(inner)
+    if problem.repairs & TRUE_EXTENTS:
+        a, b = outer, inner
     stride, dilation, clip = problem.window[axis, 0], problem.window[axis, 1], problem.window[axis, 2]
     divisor, rest = stride, dilation
     while rest != 0:
         divisor, rest = rest, divisor % rest
-    touched = a * b - max(0.0, b - stride // divisor) * (a - dilation // divisor)
+    overlap = a - dilation // divisor
+    if problem.repairs & TRUE_EXTENTS:
+        overlap = max(0.0, overlap)
+    touched = a * b - max(0.0, b - stride // divisor) * overlap
     return min(float(clip), touched)
 
 
@@ -219,8 +235,9 @@ def unroll(problem, array_dim, loop_dim, factor, out):
                 fractional = True
                 relevance = problem.relevance[o, loop_dim[j]]
                 if relevance != IRRELEVANT and relevance != NEUTRAL:
-                    out.fractional_operand[o] = 1
-    out.fractional = fractional
+                    out.fractional_operand[o] = 1 if problem.repairs & TRUE_EXTENTS == 0 else 0
+    # Only truncated extents and ties of the greedy allocation depend on the order of multiplication.
+    out.fractional = fractional and problem.repairs & TRUE_EXTENTS == 0
     for row in range(problem.rows):
         out.lists_reduction[row] = 0
         for version in range(2):
@@ -259,14 +276,17 @@ def unroll(problem, array_dim, loop_dim, factor, out):
             _count_units(problem, version, o, out)
 
     # Temporal iterations: what each spatial loop of the first input operand leaves, rounded up. The fractional factor
-    # can make that one too many (34 / (34 / 7) > 7): ZigZag's hazard, reproduced.
+    # can make that one too many (34 / (34 / 7) > 7), as in ZigZag (WHOLE_ITERATIONS).
     for d in range(N_DIMS):
         out.remaining[d] = problem.loop_size[d]
     for loop in range(n_seen):
         d = out.seen[loop, 1]
         if out.remaining[d] > 1:
             spatial = out.entry[FRACTIONAL, row + out.seen[loop, 0], d]
-            out.remaining[d] = np.int64(np.ceil(out.remaining[d] / spatial))
+            left = out.remaining[d] / spatial
+            if problem.repairs & WHOLE_ITERATIONS:
+                left -= 1e-9
+            out.remaining[d] = np.int64(np.ceil(left))
 
 
 @kernel

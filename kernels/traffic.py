@@ -11,6 +11,7 @@ import numpy as np
 
 from ._jit import kernel
 from .problem import (
+    ALL_ACCESSES,
     FRACTIONAL,
     IRRELEVANT,
     N_DIMS,
@@ -53,12 +54,16 @@ def element_bits(problem, o, partial):
 
 
 @kernel
-def word_accesses(amount, bits, bandwidth_min, bandwidth_max, periods, instances):
-    """Accesses of the full bandwidth, in units of minimum-width words, truncated (ZigZag 3.9.1, cost_model)."""
+def word_accesses(repairs, amount, bits, bandwidth_min, bandwidth_max, periods, instances):
+    """Accesses of the full bandwidth, in units of minimum-width words (ZigZag 3.9.1, cost_model).
+
+    ZigZag truncates the sum, so that one word of an eighth of the bandwidth is free (ALL_ACCESSES).
+    """
     if amount == 0.0 or bits == 0.0:
         return 0.0
     words = np.ceil(amount * bits / bandwidth_min)
-    return np.trunc(words * (bandwidth_min / bandwidth_max) * periods * instances)
+    accesses = words * (bandwidth_min / bandwidth_max) * periods * instances
+    return accesses if repairs & ALL_ACCESSES else np.trunc(accesses)
 
 
 @kernel
@@ -102,6 +107,7 @@ def fill_boundary(problem, unrolling, states, total_cycles, o, k, s, tile, traff
                 amount = elements * (unrolling.multicast[version, row] if level == k else 1.0)
                 if version == FRACTIONAL:
                     accesses = word_accesses(
+                        problem.repairs,
                         amount,
                         bits,
                         problem.port_bandwidth[port, 0],
