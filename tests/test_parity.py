@@ -15,6 +15,9 @@ from fastmap import evaluate
 from fastmap.architecture import Architecture
 from fastmap.dimensions import DIRECTIONS
 from fastmap.errors import MappingError
+from fastmap.layer import Layer
+from fastmap.loading import load_architecture
+from fastmap.mapping import Mapping
 
 from .problems import (
     MATRIX_PRODUCTS,
@@ -335,6 +338,22 @@ def test_tiles_of_broken_size_are_rounded_as_by_the_reference():
         compared += compare_with_reference(seed, each, worst)
     assert compared > 500
     assert worst.value <= TOLERANCE, f"{worst.place} in {worst.case}"
+
+
+def test_an_unrolling_of_more_than_the_loop_is_no_nan():
+    """K = 4 on 3 * 3 * 4 units: the last factor balances to 4 / 9, which truncates to 0 iterations."""
+    data = load_architecture("dimc_64x64_4banks").model_dump()
+    data["array"]["dimensions"] = {"D1": 4, "D2": 4, "D3": 4}
+    for memory in data["memories"]:
+        memory["size_bits"] *= 1 if memory["name"] == "cells" else 100
+    architecture = Architecture.model_validate(data)
+    spatial = {"D1": {"K": 3}, "D2": {"K": 3}, "D3": {"K": 4}}
+    try:
+        found = evaluate(Layer(K=4, C=4), architecture, Mapping(spatial=spatial, temporal=[("C", 4)]))
+    except MappingError:
+        return
+    stalls = [stall for ports in found.latency_cycles.stall_per_port.values() for stall in ports.values()]
+    assert all(map(math.isfinite, stalls)), stalls
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
