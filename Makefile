@@ -29,7 +29,7 @@ lint: $(VENV)/.tested
 
 # Regenerate the figures of the README.
 bench: $(VENV)/.tested
-	$(BIN)/python benchmarks/run_all.py
+	$(BIN)/python benchmarks/evaluation_rate.py
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -38,7 +38,7 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 $(VENV)/.tested: $(VENV)/.installed
-	$(BIN)/pip install --quiet -e ".[test,lint,parity,onnx,pandas]"
+	$(BIN)/pip install --quiet -e ".[test,lint,parity]"
 	@touch $@
 
 clean:

@@ -1,9 +1,9 @@
 """Mappings per second on ResNet18's layers, ZigZag and fastmap side by side on the same orders.
 
-For each distinct layer: the spatial mapping that ZigZag's generator ranks first, all orders at most ``LIMIT`` loops long (what
-ZigZag searches by default), the greedy allocation, energy and latency of each. ZigZag costs a sample of the orders, fastmap
-all of them as often as it takes to measure; both on one core, in turns, CPU seconds; every cost of the sample must agree.
-A second figure for fastmap: the rate over all orders of the prime factors, without the limit.
+For each distinct layer: the spatial mapping that ZigZag's generator ranks first, all orders of at most LIMIT loops (as
+ZigZag by default), the greedy allocation, energy and latency of each. ZigZag costs a sample of the orders,
+fastmap all of them as often as it takes to measure; both on one core, in turns, CPU seconds; every cost of the sample
+must agree. A second figure for fastmap: the rate over all orders of the prime factors, without the limit.
 
 Needs the extra ``parity``. Run: python benchmarks/evaluation_rate.py [--sample N] [--repeat N]
 """

@@ -306,8 +306,9 @@ def _array_breakdown_pj(
 def _misfit(layer: Layer, architecture: Architecture, failure: Any, greedy: bool) -> str:
     memory = architecture.memories[int(failure[0])]
     held = " and ".join(memory.operands)
+    subject = f"operand {held} needs" if len(memory.operands) == 1 else f"operands {held} need"
     how = "whatever the allocation" if greedy else "as allocated"
     return (
-        f"mapping of {layer.name} on {architecture.name} does not fit {memory.name}: {held} need "
+        f"mapping of {layer.name} on {architecture.name} does not fit {memory.name}: {subject} "
         f"{math.ceil(failure[1])} bits there {how}, {failure[2]:.0f} are available"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
@@ -10,14 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from fastmap.architecture import Architecture
-from fastmap.errors import InputError, SearchError
+from fastmap.errors import InputError, MappingError, SearchError
 from fastmap.evaluation import array_clock_ns, evaluate
 from fastmap.kernels import reduce as reduce_kernels
 from fastmap.kernels.array import array_energies_pj
@@ -40,6 +41,8 @@ LONG_SECONDS = 3600.0
 #: Mappings of one kernel call.
 CHUNK = 1 << 15
 FIRST_FRONT = 256
+MAX_TOP = 100_000
+MAX_THREADS = 1024
 
 
 @dataclass
@@ -118,9 +121,11 @@ def check_options(objective: str, strategy: str, top: int, threads: int | None) 
     ):
         if value not in choices:
             raise InputError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
-    for name, number in (("top", top), ("threads", threads)):
-        if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
-            raise InputError(f"{name} must be a positive integer, not {number!r}")
+    for name, number, limit in (("top", top, MAX_TOP), ("threads", threads, MAX_THREADS)):
+        if number is None:
+            continue
+        if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= limit:
+            raise InputError(f"{name} must be an integer from 1 to {limit}, not {number!r}")
 
 
 def check_size(space: Mapspace, threads: int | None, force: bool) -> None:
@@ -155,8 +160,13 @@ def readable_time(seconds: float) -> str:
 def compile_kernels(space: Mapspace) -> float:
     """Compile (or load) the search kernels; return the seconds that it took."""
     start = time.perf_counter()
-    array_pj = _array_energies_pj(space)
-    _run_range(space, array_pj, np.zeros(len(space.orders) + 1, np.int64), 0, 0, _new_reductions(1), Control(), [0])
+    nothing, none = _new_reductions(1), np.zeros(1, np.int64)
+    _run_range(
+        space, _array_energies_pj(space), np.zeros(len(space.orders) + 1, np.int64), 0, 0, nothing, Control(), none
+    )
+    _merge([nothing], 1)
+    with contextlib.suppress(MappingError):  # the mapping may not fit; compiled is the evaluator in any case
+        evaluate(space.layer, space.architecture, space.decode(0, 0), space.cost_model)
     return time.perf_counter() - start
 
 
@@ -186,7 +196,7 @@ def search_space(
     control: Control,
 ) -> SearchResult:
     """Cost every mapping of a space; see ``search``."""
-    workers = threads or available_threads()
+    workers = min(threads or available_threads(), max(1, space.size))
     check_size(space, threads, force)
     offsets = space.offsets()
     seconds_compile = compile_kernels(space)
@@ -317,7 +327,7 @@ def _run_range(
             stop,
             reductions,
             control.stop,
-            np.asarray(done),
+            done,
         )
         if first >= stop or control.stopped:
             return reductions
@@ -468,7 +478,7 @@ def search_network(
             found[id(space)] = search_space(
                 space, objective, top=top, threads=threads, force=force, progress=progress, control=control
             )
-        results[name] = found[id(space)]
+        results[name] = replace(found[id(space)], layer=plan.workload[name])
         if keep is not None:
             keep(name, results[name])
     return NetworkResult(plan.workload.name, plan.architecture, results)

@@ -157,22 +157,22 @@ def _checked_macro(
     bits_per_cycle = _positive("bits_per_cycle", bits_per_cycle)
     group_depth = _positive("group_depth", group_depth)
     if not (_is_number(cells_area_mm2) and 0 <= cells_area_mm2 < math.inf):
-        raise InputError(f"cells_area_mm2 must be a number that is not negative, not {cells_area_mm2!r}.")
+        raise InputError(f"cells_area_mm2 must be a number that is not negative, not {cells_area_mm2!r}")
 
     if activation_bits % bits_per_cycle:
         raise InputError(
-            f"bits_per_cycle must divide activation_bits, but {bits_per_cycle} does not divide {activation_bits}."
+            f"bits_per_cycle must divide activation_bits, but {bits_per_cycle} does not divide {activation_bits}"
         )
     if is_analog:
         if adc_bits is None or not (_is_number(adc_bits) and 0 < adc_bits < math.inf):
-            raise InputError(f"adc_bits of an analog macro must be a positive number, not {adc_bits!r}.")
+            raise InputError(f"adc_bits of an analog macro must be a positive number, not {adc_bits!r}")
         if not _is_power_of_two(weight_bits):
-            raise InputError(f"weight_bits of an analog macro must be a power of two, not {weight_bits}.")
+            raise InputError(f"weight_bits of an analog macro must be a power of two, not {weight_bits}")
     else:
         if rows < 2 or not _is_power_of_two(rows):
-            raise InputError(f"rows of a digital macro must be a power of two and at least 2, not {rows}.")
+            raise InputError(f"rows of a digital macro must be a power of two and at least 2, not {rows}")
         if not _is_power_of_two(bits_per_cycle):
-            raise InputError(f"bits_per_cycle of a digital macro must be a power of two, not {bits_per_cycle}.")
+            raise InputError(f"bits_per_cycle of a digital macro must be a power of two, not {bits_per_cycle}")
     return Macro(
         is_analog=is_analog,
         columns=columns,
@@ -189,14 +189,14 @@ def _checked_macro(
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
-        raise InputError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
+        raise InputError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
     return value
 
 
 def _positive(name: str, value: int) -> int:
     """Return a positive whole number as int; 8.0 is 8."""
     if not (_is_number(value) and value >= 1 and value == value // 1):
-        raise InputError(f"{name} must be a positive whole number, not {value!r}.")
+        raise InputError(f"{name} must be a positive whole number, not {value!r}")
     return int(value)
 
 

@@ -170,7 +170,7 @@ CONTRACT = {
 }
 NUMBERS = {"clock_ns", "latency_ns", "edp_pj_ns"}
 #: What we give beyond the contract.
-EXTRA = {"layer", "architecture", "accesses"}
+EXTRA = {"layer", "architecture", "cost_model", "accesses"}
 
 
 def check_contract(data: dict[str, Any], architecture: fm.Architecture) -> None:
@@ -478,9 +478,9 @@ ON_THE_LINE: list[tuple[tuple[str, ...], str]] = [
     ((*ZOO_SEARCH, "--objective", "speed"), "objective must be one of energy, latency, edp"),
     ((*ZOO_SEARCH, "--strategy", "guess"), "strategy must be one of"),
     ((*ZOO_SEARCH, "--cost-model", "mine"), "cost_model must be one of"),
-    ((*ZOO_SEARCH, "--top", "0"), "top must be a positive integer, not 0"),
+    ((*ZOO_SEARCH, "--top", "0"), "top must be an integer from 1 to 100000, not 0"),
     ((*ZOO_SEARCH, "--top", "many"), "argument --top: invalid int value: 'many'"),
-    ((*ZOO_SEARCH, "--threads", "-2"), "threads must be a positive integer, not -2"),
+    ((*ZOO_SEARCH, "--threads", "-2"), "threads must be an integer from 1 to 1024, not -2"),
     ((*ZOO_SEARCH, "--max-spatial-mappings", "0"), "--max-spatial-mappings must be a positive integer, not 0"),
     ((*ZOO_SEARCH, "--max-spatial-mappings", "-1"), "--max-spatial-mappings must be a positive integer, not -1"),
     ((*ZOO_SEARCH, "--min-array-utilization", "1.5"), "--min-array-utilization must be a number above 0 and at most 1"),

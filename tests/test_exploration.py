@@ -463,11 +463,11 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
     [
         ({"objective": "speed"}, "objective must be one of energy, latency, edp, not 'speed'"),
         ({"strategy": "guess"}, "strategy must be one of exhaustive, not 'guess'"),
-        ({"cost_model": "none"}, "cost_model must be one of zigzag, not 'none'"),
-        ({"top": 0}, "top must be a positive integer, not 0"),
-        ({"top": 2.5}, "top must be a positive integer, not 2.5"),
-        ({"threads": True}, "threads must be a positive integer, not True"),
-        ({"threads": -1}, "threads must be a positive integer, not -1"),
+        ({"cost_model": "none"}, "cost_model must be one of zigzag, corrected, not 'none'"),
+        ({"top": 0}, "top must be an integer from 1 to 100000, not 0"),
+        ({"top": 2.5}, "top must be an integer from 1 to 100000, not 2.5"),
+        ({"threads": True}, "threads must be an integer from 1 to 1024, not True"),
+        ({"threads": -1}, "threads must be an integer from 1 to 1024, not -1"),
     ],
 )
 def test_options(options, sentence):
@@ -533,7 +533,8 @@ def test_identical_layers_share_one_search():
     assert sum(done) == plan.size
     assert result.complete
     assert [name for name, _ in result] == [name for name, _ in kept] == ["a", "b", "c", "d"]
-    assert result.results["a"] is result.results["c"] is kept[3][1]
+    assert result.results["a"].points is result.results["c"].points is kept[3][1].points
+    assert [each.layer.name for _, each in result] == ["a", "b", "c", "d"]
     single = search(Layer(name="a", **SMALL), AIMC, "energy")
     assert essence(result.results["a"]) == essence(single)
 

@@ -8,14 +8,14 @@ import math
 from pathlib import Path
 from typing import Any
 
-import fastmap.kernels.macro as model
 import pytest
-from fastmap.kernels._jit import kernel
-from fastmap.kernels.macro import TECHNOLOGY_28NM, VARIANT_ZIGZAG, VARIANT_ZIGZAG_IMC, Macro
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import fastmap.kernels.macro as model
 from fastmap.errors import InputError
+from fastmap.kernels._jit import kernel
+from fastmap.kernels.macro import TECHNOLOGY_28NM, VARIANT_ZIGZAG, VARIANT_ZIGZAG_IMC, Macro
 from fastmap.macro import VARIANTS, macro_report
 
 DATA = Path(__file__).parent / "data" / "macro"
@@ -419,31 +419,31 @@ def test_variant_names() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"rows": 48}, "rows of a digital macro must be a power of two and at least 2, not 48."),
-        ({"rows": 1}, "rows of a digital macro must be a power of two and at least 2, not 1."),
-        ({"weight_bits": 0}, "weight_bits must be a positive whole number, not 0."),
-        ({"activation_bits": -8}, "activation_bits must be a positive whole number, not -8."),
-        ({"activation_bits": True}, "activation_bits must be a positive whole number, not True."),
-        ({"columns": 2.5}, "columns must be a positive whole number, not 2.5."),
-        ({"columns": math.inf}, "columns must be a positive whole number, not inf."),
-        ({"banks": 0}, "banks must be a positive whole number, not 0."),
-        ({"group_depth": "4"}, "group_depth must be a positive whole number, not '4'."),
-        ({"bits_per_cycle": 5}, "bits_per_cycle must divide activation_bits, but 5 does not divide 8."),
-        ({"bits_per_cycle": 16}, "bits_per_cycle must divide activation_bits, but 16 does not divide 8."),
+        ({"rows": 48}, "rows of a digital macro must be a power of two and at least 2, not 48"),
+        ({"rows": 1}, "rows of a digital macro must be a power of two and at least 2, not 1"),
+        ({"weight_bits": 0}, "weight_bits must be a positive whole number, not 0"),
+        ({"activation_bits": -8}, "activation_bits must be a positive whole number, not -8"),
+        ({"activation_bits": True}, "activation_bits must be a positive whole number, not True"),
+        ({"columns": 2.5}, "columns must be a positive whole number, not 2.5"),
+        ({"columns": math.inf}, "columns must be a positive whole number, not inf"),
+        ({"banks": 0}, "banks must be a positive whole number, not 0"),
+        ({"group_depth": "4"}, "group_depth must be a positive whole number, not '4'"),
+        ({"bits_per_cycle": 5}, "bits_per_cycle must divide activation_bits, but 5 does not divide 8"),
+        ({"bits_per_cycle": 16}, "bits_per_cycle must divide activation_bits, but 16 does not divide 8"),
         (
             {"activation_bits": 6, "bits_per_cycle": 3},
             "bits_per_cycle of a digital macro must be a power of two, not 3.",
         ),
-        ({"kind": "analog"}, "adc_bits of an analog macro must be a positive number, not None."),
-        ({"kind": "analog", "adc_bits": 0}, "adc_bits of an analog macro must be a positive number, not 0."),
-        ({"kind": "analog", "adc_bits": math.nan}, "adc_bits of an analog macro must be a positive number, not nan."),
+        ({"kind": "analog"}, "adc_bits of an analog macro must be a positive number, not None"),
+        ({"kind": "analog", "adc_bits": 0}, "adc_bits of an analog macro must be a positive number, not 0"),
+        ({"kind": "analog", "adc_bits": math.nan}, "adc_bits of an analog macro must be a positive number, not nan"),
         (
             {"kind": "analog", "adc_bits": 5, "weight_bits": 6},
-            "weight_bits of an analog macro must be a power of two, not 6.",
+            "weight_bits of an analog macro must be a power of two, not 6",
         ),
-        ({"kind": "optical"}, "kind must be one of analog, digital, not 'optical'."),
-        ({"variant": "paper"}, "variant must be one of zigzag, zigzag-imc, not 'paper'."),
-        ({"cells_area_mm2": -1e-6}, "cells_area_mm2 must be a number that is not negative, not -1e-06."),
+        ({"kind": "optical"}, "kind must be one of analog, digital, not 'optical'"),
+        ({"variant": "paper"}, "variant must be one of zigzag, zigzag-imc, not 'paper'"),
+        ({"cells_area_mm2": -1e-6}, "cells_area_mm2 must be a number that is not negative, not -1e-06"),
     ],
 )
 def test_refused(changes: dict[str, Any], sentence: str) -> None:
