@@ -432,7 +432,7 @@ def test_variant_names() -> None:
         ({"bits_per_cycle": 16}, "bits_per_cycle must divide activation_bits, but 16 does not divide 8"),
         (
             {"activation_bits": 6, "bits_per_cycle": 3},
-            "bits_per_cycle of a digital macro must be a power of two, not 3.",
+            "bits_per_cycle of a digital macro must be a power of two, not 3",
         ),
         ({"kind": "analog"}, "adc_bits of an analog macro must be a positive number, not None"),
         ({"kind": "analog", "adc_bits": 0}, "adc_bits of an analog macro must be a positive number, not 0"),
