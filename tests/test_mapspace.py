@@ -420,6 +420,7 @@ def test_a_restored_space_has_the_same_mappings():
         candidates=space.candidates,
         remaining=space.remaining,
         orders=space.orders,
+        cost_model=space.cost_model,
     )
     for index, count in enumerate(space.orders):
         for rank in (0, count // 2, count - 1):
