@@ -147,7 +147,7 @@ class Worst:
 
 def told(error):
     """(memory, bits needed, bits available) of the sentence that rejects a mapping."""
-    found = re.search(r"does not fit (\S+): .* need ([\d.]+) bits there .*, (\d+) are available", str(error))
+    found = re.search(r"does not fit (\S+): .* needs? ([\d.]+) bits there .*, (\d+) are available", str(error))
     assert found, f"the sentence {str(error)!r} does not name the memory and the bits"
     return found[1], float(found[2]), float(found[3])
 
