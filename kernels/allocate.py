@@ -56,9 +56,9 @@ def level_bits(problem, unrolling, states, o, level, start):
 
 
 @kernel
-def held_bits(elements, complete_elements, bits, double_buffered):
-    """Bits that a level holds; a double-buffered memory counts twice whatever it exchanges."""
-    if double_buffered and elements < complete_elements:
+def held_bits(elements, complete_elements, bits, exchanges):
+    """Bits that a level holds; what a double-buffered memory exchanges for more counts twice."""
+    if exchanges and elements < complete_elements:
         return 2.0 * elements * bits
     return elements * bits
 
@@ -99,6 +99,12 @@ def allocate_greedy(problem, unrolling, states, content, state_at, loop_dim, loo
             last = first - 1
             if walk:
                 walk_to(problem, unrolling, loop_dim, loop_size, cuts, o, level, start, scratch.size)
+                if double_buffered:
+                    for d in range(N_DIMS):
+                        scratch.tile[d] = scratch.size[d]
+                    for p in range(start, n):
+                        scratch.tile[loop_dim[p]] *= loop_size[p]
+                    everything = walked_content(problem, unrolling, states, content, o, row, complete, scratch.tile)
                 for p in range(start, first):
                     scratch.size[loop_dim[p]] *= loop_size[p]
             needed = 0.0
@@ -109,7 +115,7 @@ def allocate_greedy(problem, unrolling, states, content, state_at, loop_dim, loo
                     if p > first:
                         scratch.size[loop_dim[p - 1]] *= loop_size[p - 1]
                     elements = walked_content(problem, unrolling, states, content, o, row, state, scratch.size)
-                needed = held_bits(elements, everything, bits, double_buffered)
+                needed = held_bits(elements, everything, bits, double_buffered and p < n)
                 if needed > capacity:
                     break
                 scratch.candidate_bits[i, p] = needed
@@ -227,9 +233,12 @@ def check_allocation(problem, unrolling, states, content, state_at, loop_dim, lo
                 scratch.size[loop_dim[p]] *= loop_size[p]
             state = state_at[cuts[o, level]]
             elements = walked_content(problem, unrolling, states, content, o, row, state, scratch.size)
+            for p in range(cuts[o, level], n):
+                scratch.size[loop_dim[p]] *= loop_size[p]
+            everything = walked_content(problem, unrolling, states, content, o, row, state_at[n], scratch.size)
             bits = level_bits(problem, unrolling, states, o, level, state_at[start])
-            double_buffered = problem.memory_double_buffered[memory] != 0
-            needed += held_bits(elements, content[row, state_at[n]], bits, double_buffered)
+            exchanges = problem.memory_double_buffered[memory] != 0 and cuts[o, level] < n
+            needed += held_bits(elements, everything, bits, exchanges)
         if needed > problem.memory_size[memory]:
             failure[0], failure[1], failure[2] = memory, needed, problem.memory_size[memory]
             return False

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ._jit import kernel
 from .allocate import allocate_greedy, check_allocation
 from .latency import fill_loading, fill_windows, offload_cycles, onload_cycles, port_stall
-from .problem import FRACTIONAL, IRRELEVANT, N_DIMS, O
+from .problem import (
+    FRACTIONAL,
+    FX,
+    FY,
+    INTEGER,
+    IRRELEVANT,
+    N_DIMS,
+    OX,
+    OY,
+    PARTIAL_X,
+    PARTIAL_Y,
+    RELEVANT,
+    O,
+    extent,
+    tensor_size,
+)
 from .traffic import CYCLES, ENERGY_PJ, SIZE, fill_boundary
 
 # Columns of the result of ``mapping_cost``.
@@ -58,7 +75,7 @@ def mapping_cost(
     total_cycles = states[state_at[n], CYCLES]
     place_boundaries(problem, state_at, loop_dim, n, cuts, scratch)
     if unrolling.fractional:
-        refine(problem, unrolling, states, total_cycles, traffic, state_at, loop_dim, loop_size, scratch)
+        refine(problem, unrolling, states, total_cycles, content, traffic, state_at, loop_dim, loop_size, scratch)
     energy_pj = 0.0
     for o in range(3):
         first = problem.first_row[o]
@@ -98,12 +115,12 @@ def place_boundaries(problem, state_at, loop_dim, n, cuts, scratch):
 
 
 @kernel
-def refine(problem, unrolling, states, total_cycles, traffic, state_at, loop_dim, loop_size, scratch):
-    """Recompute the traffic of boundaries whose tile depends on the order of multiplication.
+def refine(problem, unrolling, states, total_cycles, content, traffic, state_at, loop_dim, loop_size, scratch):
+    """Recompute the traffic of boundaries whose number of elements depends on the order of multiplication.
 
-    A tile with a fractional unrolling is multiplied level by level, temporal loops first, as ZigZag does it; where that
-    differs from the table's product in the last digit, a truncated extent may differ by one. Such a boundary gets the
-    free column of the table.
+    ZigZag multiplies a fractional tile level by level, loop by loop, and rounds the result to whole elements, of which
+    truncated extents are part. Where the last digit of the table's product differs, that may come out differently; such
+    a boundary gets the free column of the table.
     """
     free = traffic.shape[1] - 1
     for o in range(3):
@@ -112,23 +129,41 @@ def refine(problem, unrolling, states, total_cycles, traffic, state_at, loop_dim
         first = problem.first_row[o]
         for d in range(N_DIMS):
             scratch.size[d] = 1.0
+        elements = 1.0
         start = 0
+        spatial = 0
         for k in range(1, problem.levels[o] + 1):
             row = first + k
             end = scratch.position[row]
+            growth = 1.0  # of this level
             for p in range(start, end):
-                scratch.size[loop_dim[p]] *= loop_size[p]
-            for d in range(N_DIMS):
-                scratch.size[d] *= unrolling.entry[FRACTIONAL, row - 1, d]
+                growth *= _grow(problem, o, loop_dim[p], loop_size[p], scratch.size)
+            while spatial < unrolling.n_loops[o] and unrolling.loops[o, spatial, 0] == k - 1:
+                d = unrolling.loops[o, spatial, 1]
+                growth *= _grow(problem, o, d, unrolling.entry[FRACTIONAL, row - 1, d], scratch.size)
+                spatial += 1
+            elements *= growth
             start = end
             state = state_at[end]
-            same = True
-            for d in range(N_DIMS):
-                same &= scratch.size[d] == states[state, SIZE + d] * unrolling.below[FRACTIONAL, row, d]
-            if same:
+            if np.rint(elements) == np.rint(content[row, state]):
                 continue
+            scratch.elements[FRACTIONAL] = np.rint(elements)
             for d in range(N_DIMS):
-                scratch.tile[0, d] = scratch.size[d]
-                scratch.tile[1, d] = states[state, SIZE + d] * unrolling.below[1, row, d]
-            fill_boundary(problem, unrolling, states, total_cycles, o, k, state, scratch.tile, traffic, free)
+                scratch.tile[d] = states[state, SIZE + d] * unrolling.below[INTEGER, row, d]
+            scratch.elements[INTEGER] = np.rint(tensor_size(problem, o, scratch.tile))
+            fill_boundary(problem, unrolling, states, total_cycles, o, k, state, scratch.elements, traffic, free)
             scratch.column[row] = free
+
+
+@kernel
+def _grow(problem, o, d, factor, size):
+    """Factor by which one more loop multiplies an operand's tile; ``size`` grows with it."""
+    relevance = problem.relevance[o, d]
+    if relevance == RELEVANT:
+        return factor
+    if relevance == PARTIAL_X or relevance == PARTIAL_Y:
+        axis, outer, inner = (0, OX, FX) if relevance == PARTIAL_X else (1, OY, FY)
+        before = extent(problem, axis, size[outer], size[inner])
+        size[d] *= factor
+        return extent(problem, axis, size[outer], size[inner]) / before
+    return 1.0

@@ -104,7 +104,8 @@ UNROLLING = np.dtype(
         ("fractional_operand", np.uint8, 3),  # some factor of a dimension that indexes the operand is not whole
         ("remaining", np.int64, _D),  # temporal iterations left of each dimension
         ("balanced", np.float64, (2, MAX_SPATIAL)),  # factor of each spatial loop, spread evenly
-        ("seen", np.int64, (MAX_SPATIAL, 2)),  # (entry, dimension) of an operand's spatial loops, from the bottom
+        ("loops", np.int64, (3, MAX_SPATIAL, 2)),  # (entry, dimension) of each operand's spatial loops, bottom first
+        ("n_loops", np.int64, 3),
     ],
     align=True,
 )
@@ -131,7 +132,8 @@ SCRATCH = np.dtype(
         ("order", np.int64, _A),
         ("covered", np.float64, (2, _A)),
         ("size", np.float64, _D),
-        ("tile", np.float64, (2, _D)),
+        ("tile", np.float64, _D),
+        ("elements", np.float64, 2),
     ],
     align=True,
 )
@@ -243,11 +245,8 @@ def unroll(problem, array_dim, loop_dim, factor, out):
         for version in range(2):
             for d in range(N_DIMS):
                 out.entry[version, row, d] = 1.0
-    for i in range(3):
-        o = problem.operand_order[
-            (2 * i) % 3
-        ]  # output, second input, first input: the loops of the last are needed below
-        n_seen = 0
+    for o in range(3):
+        n_loops = 0
         levels = problem.levels[o]
         row = problem.first_row[o]
         for level in range(levels + 1):
@@ -260,17 +259,18 @@ def unroll(problem, array_dim, loop_dim, factor, out):
                 if served == level and factor[j] > 0:
                     d = loop_dim[j]
                     known = False
-                    for loop in range(n_seen):
-                        known |= out.seen[loop, 0] == level and out.seen[loop, 1] == d
+                    for loop in range(n_loops):
+                        known |= out.loops[o, loop, 0] == level and out.loops[o, loop, 1] == d
                     if not known:
-                        out.seen[n_seen, 0] = level
-                        out.seen[n_seen, 1] = d
-                        n_seen += 1
+                        out.loops[o, n_loops, 0] = level
+                        out.loops[o, n_loops, 1] = d
+                        n_loops += 1
                     if problem.relevance[o, d] == IRRELEVANT:
                         for below in range(row, row + level):
                             out.lists_reduction[below] = 1
                     for version in range(2):
                         out.entry[version, row + level, d] *= balanced[version, j]
+        out.n_loops[o] = n_loops
     for version in range(2):
         for o in range(3):
             _count_units(problem, version, o, out)
@@ -279,10 +279,11 @@ def unroll(problem, array_dim, loop_dim, factor, out):
     # can make that one too many (34 / (34 / 7) > 7), as in ZigZag (WHOLE_ITERATIONS).
     for d in range(N_DIMS):
         out.remaining[d] = problem.loop_size[d]
-    for loop in range(n_seen):
-        d = out.seen[loop, 1]
+    first = problem.operand_order[1]
+    for loop in range(out.n_loops[first]):
+        d = out.loops[first, loop, 1]
         if out.remaining[d] > 1:
-            spatial = out.entry[FRACTIONAL, row + out.seen[loop, 0], d]
+            spatial = out.entry[FRACTIONAL, problem.first_row[first] + out.loops[first, loop, 0], d]
             left = out.remaining[d] / spatial
             if problem.repairs & WHOLE_ITERATIONS:
                 left -= 1e-9
@@ -291,9 +292,7 @@ def unroll(problem, array_dim, loop_dim, factor, out):
 
 @kernel
 def _count_units(problem, version, o, out):
-    """Cumulative unrolling, reduction above, multicast and instances of one operand (ZigZag,
-    spatial_mapping_internal).
-    """
+    """Cumulative unrolling, reduction above, multicast and instances of an operand (spatial_mapping_internal)."""
     levels = problem.levels[o]
     first = problem.first_row[o]
     for d in range(N_DIMS):

@@ -67,12 +67,12 @@ def word_accesses(repairs, amount, bits, bandwidth_min, bandwidth_max, periods, 
 
 
 @kernel
-def fill_boundary(problem, unrolling, states, total_cycles, o, k, s, tile, traffic, column):
+def fill_boundary(problem, unrolling, states, total_cycles, o, k, s, tile_elements, traffic, column):
     """What moves across boundary (o, k) at state s, into a column of the traffic table.
 
     Args:
         total_cycles: iterations of all temporal loops.
-        tile: float64[2, 8], iterations below the boundary per dimension, temporal times spatial, in both versions.
+        tile_elements: float64[2], whole elements of the tile below the boundary, in both versions.
     """
     row = problem.first_row[o] + k
     period = states[s, CYCLES]  # array operations between two transfers across the boundary
@@ -83,7 +83,7 @@ def fill_boundary(problem, unrolling, states, total_cycles, o, k, s, tile, traff
         if o == O and k < problem.levels[O]:
             partial_sum = states[s, REDUCES_ABOVE] != 0.0 or _reduces(problem, unrolling, version, k)
             partial_bits = _partial_width(problem, unrolling, states, version, k, s)
-        elements = np.rint(tensor_size(problem, o, tile[version]))
+        elements = tile_elements[version]
         held_bits = elements * element_bits(problem, o, partial_sum)
         cell[CONTENT_BITS + version] = held_bits
         bits = element_bits(problem, o, partial_bits)
@@ -176,12 +176,12 @@ def fill_tables(problem, unrolling, states, scratch, content, traffic):
         for k in range(problem.levels[o] + 1):
             row = problem.first_row[o] + k
             for s in range(states.shape[0]):
-                for d in range(N_DIMS):
-                    scratch.size[d] = states[s, SIZE + d] * unrolling.below[FRACTIONAL, row, d]
-                content[row, s] = tensor_size(problem, o, scratch.size)
                 for version in range(2):
                     for d in range(N_DIMS):
-                        # The boundary inside level 0 moves single elements, whatever the state: only its period counts.
-                        tile = states[s, SIZE + d] * unrolling.below[version, row, d] if k > 0 else 1.0
-                        scratch.tile[version, d] = tile
-                fill_boundary(problem, unrolling, states, total_cycles, o, k, s, scratch.tile, traffic, s)
+                        scratch.size[d] = states[s, SIZE + d] * unrolling.below[version, row, d]
+                    size = tensor_size(problem, o, scratch.size)
+                    if version == FRACTIONAL:
+                        content[row, s] = size
+                    # The boundary inside level 0 moves single elements, whatever the state: only its period counts.
+                    scratch.elements[version] = np.rint(size) if k > 0 else 1.0
+                fill_boundary(problem, unrolling, states, total_cycles, o, k, s, scratch.elements, traffic, s)
