@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -58,8 +59,11 @@ def lower(layer: Layer, architecture: Architecture, cost_model: str = "zigzag") 
     record["dimensions"] = len(order)
     record["relevance"] = _relevance(layer)
     record["window"] = [
-        (layer.stride_x, layer.dilation_x, layer.clip_x),
-        (layer.stride_y, layer.dilation_y, layer.clip_y),
+        (stride // math.gcd(stride, dilation), dilation // math.gcd(stride, dilation), clip)
+        for stride, dilation, clip in (
+            (layer.stride_x, layer.dilation_x, layer.clip_x),
+            (layer.stride_y, layer.dilation_y, layer.clip_y),
+        )
     ]
     record["bits"] = [layer.weight_bits, layer.input_bits, layer.output_bits, layer.output_final_bits]
     record["operand_order"] = [OPERANDS.index(operand) for operand in layer.operand_order]

@@ -60,7 +60,7 @@ PROBLEM = np.dtype(
         ("dimension_order", np.int64, _D),  # the layer's own order of its dimensions
         ("dimensions", np.int64),  # how many it has
         ("relevance", np.int64, (3, _D)),  # NEUTRAL..PARTIAL_Y of each dimension for each operand
-        ("window", np.int64, (2, 3)),  # stride, dilation, largest extent of the input in x and in y
+        ("window", np.float64, (2, 3)),  # in x and y: stride and dilation without common divisor, largest input extent
         ("bits", np.float64, 4),  # one element of W, I, O as partial sum, O final
         ("operand_order", np.int64, 3),  # the layer's operand order, output first
         ("levels", np.int64, 3),  # memory levels of each operand
@@ -196,14 +196,11 @@ def extent(problem, axis, outer, inner):
     if problem.repairs & TRUE_EXTENTS:
         a, b = outer, inner
     stride, dilation, clip = problem.window[axis, 0], problem.window[axis, 1], problem.window[axis, 2]
-    divisor, rest = stride, dilation
-    while rest != 0:
-        divisor, rest = rest, divisor % rest
-    overlap = a - dilation // divisor
+    overlap = a - dilation
     if problem.repairs & TRUE_EXTENTS:
         overlap = max(0.0, overlap)
-    touched = a * b - max(0.0, b - stride // divisor) * overlap
-    return min(float(clip), touched)
+    touched = a * b - max(0.0, b - stride) * overlap
+    return min(clip, touched)
 
 
 @kernel

@@ -184,4 +184,7 @@ def fill_tables(problem, unrolling, states, scratch, content, traffic):
                         content[row, s] = size
                     # The boundary inside level 0 moves single elements, whatever the state: only its period counts.
                     scratch.elements[version] = np.rint(size) if k > 0 else 1.0
+                # The top memory is filled once all loops are in; the output leaves the array below every loop.
+                if (k == problem.levels[o] and s < states.shape[0] - 1) or (o == O and k == 0 and s > 0):
+                    continue
                 fill_boundary(problem, unrolling, states, total_cycles, o, k, s, scratch.elements, traffic, s)
