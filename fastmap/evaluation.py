@@ -193,6 +193,7 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping, cost_mo
         nest_dim,
         nest_size,
         depth,
+        -1,
         greedy,
         cuts,
         scratch,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._jit import kernel
-from .problem import FRACTIONAL, N_DIMS, O, tensor_size
+from .problem import FRACTIONAL, MAX_LOOPS, N_DIMS, O, tensor_size
 from .traffic import CYCLES_ABOVE, REDUCES_ABOVE, SIZE, element_bits
 
 
@@ -64,7 +64,9 @@ def held_bits(elements, complete_elements, bits, exchanges):
 
 
 @kernel
-def allocate_greedy(problem, unrolling, states, content, state_at, loop_dim, loop_size, n, scratch, cuts, failure):
+def allocate_greedy(
+    problem, unrolling, states, content, state_at, loop_dim, loop_size, n, kept, scratch, cuts, failure
+):
     """ZigZag's allocation of one order: memory by memory, the feasible combination of cuts that leaves the fewest
     bits times iterations above; the last among equals.
 
@@ -72,6 +74,8 @@ def allocate_greedy(problem, unrolling, states, content, state_at, loop_dim, loo
         state_at: int64[n + 1], state of each prefix of the order.
         loop_dim, loop_size: int64[n], the order.
         n: number of loops.
+        kept: number of innermost loops that are those of the last call with this unrolling, scratch and cuts; -1 for a
+            first call. A memory whose allocation depended on no others keeps it.
         cuts: int64[3, L], filled.
         failure: float64[3], filled when the order does not fit: memory, bits needed, bits available.
 
@@ -80,7 +84,16 @@ def allocate_greedy(problem, unrolling, states, content, state_at, loop_dim, loo
     """
     low, high = scratch.low, scratch.high  # candidate cuts low..high of each operand of the memory
     complete = state_at[n]
+    for o in range(3):
+        scratch.moved[o] = 0
     for memory in range(problem.memories):
+        as_before = scratch.reach[memory] <= kept
+        for i in range(3):
+            o = problem.memory_operands[memory, i]
+            as_before = as_before and (o < 0 or scratch.moved[o] == 0)
+        if as_before:
+            continue
+        reach = 0
         capacity = problem.memory_size[memory]
         double_buffered = problem.memory_double_buffered[memory] != 0
         held = 0
@@ -97,6 +110,7 @@ def allocate_greedy(problem, unrolling, states, content, state_at, loop_dim, loo
             top = level == problem.levels[o] - 1
             first = n if top and not double_buffered else start  # a top memory must hold all loops: nothing to choose
             last = first - 1
+            reach = max(reach, n if walk and (top or double_buffered) else start)
             if walk:
                 walk_to(problem, unrolling, loop_dim, loop_size, cuts, o, level, start, scratch.size)
                 if double_buffered:
@@ -115,6 +129,8 @@ def allocate_greedy(problem, unrolling, states, content, state_at, loop_dim, loo
                     if p > first:
                         scratch.size[loop_dim[p - 1]] *= loop_size[p - 1]
                     elements = walked_content(problem, unrolling, states, content, o, row, state, scratch.size)
+                if p < n:
+                    reach = max(reach, p)
                 needed = held_bits(elements, everything, bits, double_buffered and p < n)
                 if needed > capacity:
                     break
@@ -122,6 +138,7 @@ def allocate_greedy(problem, unrolling, states, content, state_at, loop_dim, loo
                 scratch.candidate_cost[i, p] = 0.0 if top else needed * states[state, CYCLES_ABOVE]
                 last = p
             if last < first or (top and last < n):
+                _forget(problem, memory, scratch)
                 failure[0], failure[1], failure[2] = memory, needed, capacity
                 return False
             low[i] = last if top else start
@@ -131,16 +148,28 @@ def allocate_greedy(problem, unrolling, states, content, state_at, loop_dim, loo
         for i in range(held):
             needed += scratch.candidate_bits[i, low[i]]
         if needed > capacity:
+            _forget(problem, memory, scratch)
             failure[0], failure[1], failure[2] = memory, needed, capacity
             return False
+        scratch.reach[memory] = reach
         if unrolling.fractional or double_buffered:
             _choose_any(held, capacity, scratch)
         else:
             _choose_monotone(held, capacity, scratch)
         for i in range(held):
             o = problem.memory_operands[memory, i]
-            cuts[o, problem.memory_level[memory, o]] = scratch.choice[i]
+            level = problem.memory_level[memory, o]
+            if cuts[o, level] != scratch.choice[i]:
+                scratch.moved[o] = 1
+            cuts[o, level] = scratch.choice[i]
     return True
+
+
+@kernel
+def _forget(problem, memory, scratch):
+    """An order that does not fit leaves no allocation of this memory and those above to keep."""
+    for m in range(memory, problem.memories):
+        scratch.reach[m] = MAX_LOOPS + 1
 
 
 @kernel

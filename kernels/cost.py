@@ -41,6 +41,7 @@ def mapping_cost(
     loop_dim,
     loop_size,
     n,
+    kept,
     greedy,
     cuts,
     scratch,
@@ -53,6 +54,7 @@ def mapping_cost(
         states, content, traffic: tables filled by ``fill_tables``, with every prefix of the order among the states.
         state_at: int64[n + 1], state of each prefix.
         loop_dim, loop_size: int64[n], the order, innermost first.
+        kept: innermost loops in common with the last order allocated with the same unrolling, scratch and cuts, or -1.
         greedy: choose ``cuts`` as ZigZag does; else they are given.
         cuts: int64[3, L], the allocation: loops at or below each level.
         scratch: holds the breakdown of the latency afterwards.
@@ -64,7 +66,7 @@ def mapping_cost(
     """
     if greedy:
         fits = allocate_greedy(
-            problem, unrolling, states, content, state_at, loop_dim, loop_size, n, scratch, cuts, failure
+            problem, unrolling, states, content, state_at, loop_dim, loop_size, n, kept, scratch, cuts, failure
         )
     else:
         fits = check_allocation(

@@ -118,6 +118,8 @@ SCRATCH = np.dtype(
         ("low", np.int64, 3),
         ("high", np.int64, 3),
         ("choice", np.int64, 3),
+        ("reach", np.int64, _M),  # loops of the last order on which the memory's allocation depended
+        ("moved", np.uint8, 3),  # the operand's cut at a lower level differs from that of the last order
         ("cheapest", np.int64, MAX_LOOPS + 1),
         ("position", np.int64, _R),  # loops below each boundary, stationary loops merged down
         ("column", np.int64, _R),  # the column of the traffic table there

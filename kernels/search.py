@@ -151,6 +151,7 @@ def search_range(
             unrank_order(items, item_count, loops, orders, rank, order)
         state_at[0] = 0
         changed = 0
+        kept = -1
         while number < stop and rank < orders:
             for p in range(changed, loops):
                 item = order[p]
@@ -167,6 +168,7 @@ def search_range(
                 nest_dim,
                 nest_size,
                 loops,
+                kept,
                 True,
                 cuts,
                 scratch,
@@ -192,7 +194,7 @@ def search_range(
             progress[0] += 1
             if number % STOP_EVERY == 0 and control[0] != 0:
                 return number
-            changed = next_order(order, loops)
+            changed = kept = next_order(order, loops)
         i += 1
     return number
 

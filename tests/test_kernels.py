@@ -436,7 +436,7 @@ class Workbench:
     def cost(self, tables, state_at, order):
         cuts, found, failure = np.zeros((3, MAX_LEVELS), np.int64), np.zeros(N_COSTS), np.zeros(3)
         nest = state_at, self.dim[order], self.size[order], self.n
-        if not mapping_cost(self.problem, self.unrolling, *tables, *nest, True, cuts, self.scratch, found, failure):
+        if not mapping_cost(self.problem, self.unrolling, *tables, *nest, -1, True, cuts, self.scratch, found, failure):
             return None
         return cuts.tolist(), found.tolist()
 
@@ -471,7 +471,8 @@ def test_extent_counts_the_inputs_that_are_touched():
             continue  # there the formula counts too many
         touched = len({stride * i + dilation * j for i in range(outer) for j in range(inner)})
         for axis, clip in itertools.product((0, 1), (1, touched - 1, touched, 10**6)):
-            record["window"][axis] = stride, dilation, max(1, clip)
+            common = math.gcd(stride, dilation)
+            record["window"][axis] = stride // common, dilation // common, max(1, clip)
             assert extent(record, axis, outer + 0.25, inner + 0.75) == min(touched, max(1, clip))
 
 
