@@ -4,8 +4,7 @@ any other.
 ``cuts[o, m]`` is the number of loops (innermost first) at or below level m of operand o.
 
 Keeping one more relevant loop at a level often leaves exactly as much work above, a tie. With an unrolling that is
-not whole,
-the last digit of a product decides such ties, so its order of multiplication matters: ``walk_to`` follows
+not whole, the last digit of a product decides such ties, so its order of multiplication matters: ``walk_to`` follows
 ZigZag's.
 """
 

@@ -5,10 +5,9 @@ Index conventions, everywhere in this package:
 * loop dimensions 0..7: B, G, K, C, OY, OX, FY, FX;
 * operands 0..2: W, I, O;
 * directions 0..3 of a memory: read to below, write from below, read to above, write from above;
-* a *boundary* (operand o, k) lies just below level k of the operand's memory chain. Its *row* is ``first_row[o] + k``
-with
-  k = 0..levels[o]; row k also stands for the content of level k - 1, so k = levels[o] is the content of the top memory,
-  across which nothing moves;
+* a *boundary* (operand o, k) lies just below level k of the operand's memory chain. Its *row* is ``first_row[o] + k``,
+  with k = 0..levels[o]; row k also stands for the content of level k - 1, so k = levels[o] is the content of the top
+  memory, above which nothing moves;
 * *version* 0 is the fractional unrolling (allocation, accesses, energy, utilisation), version 1 the integer one
   (cycles), as in ZigZag, which computes each half of the model with another one.
 
