@@ -125,9 +125,9 @@ class SpatialMapping(Spec):
                 product = " * ".join(f"{dim} {factor}" for dim, factor in factors.items())
                 found.append(f"spatial.{name}: {product} = {used} units are needed, and the array has {sizes[name]}")
         if not found:
-            for factors in balanced_factors(layer, self).values():
-                for dim, factor in factors.items():
-                    if factor < 1 - 1e-9:
+            for spread in balanced_factors(layer, self).values():
+                for dim, share in spread.items():
+                    if share < 1 - 1e-9:
                         everywhere = math.prod(each.get(dim, 1) for each in self.unrolling.values())
                         found.append(
                             f"spatial: {dim} is unrolled {everywhere} times over the array dimensions together, and "
