@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Mapping as MappingABC
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from fastmap._spec import Count, RuleError, Spec, closest, label, listed, must, real, shown, whole
+from fastmap._spec import (
+    Count,
+    RuleError,
+    Spec,
+    SpecError,
+    closest,
+    label,
+    listed,
+    must,
+    real,
+    shown,
+    whole,
+)
 from fastmap.architecture import Architecture
 from fastmap.dimensions import LOOP_DIMENSIONS, OPERANDS
 from fastmap.errors import MappingError
@@ -30,31 +43,48 @@ def _dimension(value: object) -> str:
     return value
 
 
-def _factors(value: object) -> dict[str, int]:
-    """Check ``{loop dimension: factor}``."""
+def _by_name(value: object, kind: str, what: str, check: Callable[[Any], Any]) -> dict[str, Any]:
+    """Check ``{name: ...}``, keeping the order: names of a ``kind``, each with ``what``, which ``check`` reads."""
     if not isinstance(value, MappingABC):
-        raise must("a mapping of loop dimensions to factors, like {K: 64}", value)
-    factors = {}
-    for name, factor in value.items():
+        raise must(f"a mapping of {kind} to {what}", value)
+    found = {}
+    for name, item in value.items():
         try:
-            factors[_dimension(name)] = whole(factor, 1)
-        except ValueError as error:
-            raise RuleError(str(error), (name,) if isinstance(name, str | int) else ()) from None
-    return factors
-
-
-def _unrolling(value: object) -> dict[str, dict[str, int]]:
-    """Check ``{array dimension: {loop dimension: factor}}``, keeping all orders."""
-    if not isinstance(value, MappingABC):
-        raise must("a mapping of array dimensions to {loop dimension: factor}", value)
-    unrolling = {}
-    for name, factors in value.items():
-        try:
-            unrolling[label(name)] = _factors(factors)
+            found[label(name)] = check(item)
         except ValueError as error:
             inner = error.where if isinstance(error, RuleError) else ()
             raise RuleError(str(error), (str(name), *inner)) from None
-    return unrolling
+    return found
+
+
+def _by_dimension(value: object, what: str, check: Callable[[Any], Any]) -> dict[str, Any]:
+    """Check ``{loop dimension: ...}``, keeping the order: each with ``what``, which ``check`` reads."""
+    if not isinstance(value, MappingABC):
+        raise must(f"a mapping of loop dimensions to {what}", value)
+    found = {}
+    for name, item in value.items():
+        try:
+            found[_dimension(name)] = check(item)
+        except ValueError as error:
+            inner = error.where if isinstance(error, RuleError) else ()
+            raise RuleError(str(error), (*((name,) if isinstance(name, str | int) else ()), *inner)) from None
+    return found
+
+
+def _dimensions(value: object) -> tuple[str, ...]:
+    """Check a list of loop dimensions."""
+    if not isinstance(value, list | tuple):
+        raise must("a list of loop dimensions", value)
+    return tuple(dict.fromkeys(_dimension(dim) for dim in value))
+
+
+def _unrolling(value: object) -> dict[str, dict[str, int]]:
+    """Check ``{array dimension: {loop dimension: factor}}``."""
+
+    def factors(value: object) -> dict[str, int]:
+        return _by_dimension(value, "factors, like {K: 64}", lambda factor: whole(factor, 1))
+
+    return _by_name(value, "array dimensions", "{loop dimension: factor}", factors)
 
 
 def _loops(value: object) -> tuple[Loop, ...]:
@@ -316,19 +346,162 @@ def _with_plain_spatial(data: Any) -> Any:
 
 def _allowed(value: object) -> dict[str, tuple[str, ...]] | None:
     """Check ``{array dimension: [loop dimensions]}``."""
+    return None if value is None else _by_name(value, "array dimensions", "lists of loop dimensions", _dimensions)
+
+
+def _choices(value: object) -> tuple[int, ...]:
+    """Check a list of factors; the smallest comes first."""
+    if not isinstance(value, list | tuple) or not value:
+        raise must("a list of at least one factor (1: not unrolled)", value)
+    return tuple(sorted({whole(factor, 1) for factor in value}))
+
+
+def _spatial_factors(value: object) -> dict[str, dict[str, tuple[int, ...]]] | None:
+    """Check ``{array dimension: {loop dimension: [factors]}}``."""
     if value is None:
         return None
-    if not isinstance(value, MappingABC):
-        raise must("a mapping of array dimensions to lists of loop dimensions", value)
-    allowed = {}
-    for name, dims in value.items():
+
+    def factors(value: object) -> dict[str, tuple[int, ...]]:
+        return _by_dimension(value, "lists of factors, like {K: [16, 32]}", _choices)
+
+    found = _by_name(value, "array dimensions", "{loop dimension: [factors]}", factors)
+    return {name: dims for name, dims in found.items() if dims} or None
+
+
+def _some_loops(value: object) -> tuple[Loop, ...] | None:
+    """Check loops that are a part of the order; those of one iteration do not count."""
+    return None if value is None else tuple(loop for loop in _loops(value) if loop[1] > 1) or None
+
+
+def _inside(value: object) -> tuple[tuple[str, str], ...] | None:
+    """Check ``[[A, B], ...]``, ``[A inside B, ...]`` or ``A inside B``."""
+    if value is None:
+        return None
+    if not isinstance(value, str | list | tuple):
+        raise must("text like C inside K, or a list of such", value)
+    pairs = []
+    for index, item in enumerate([value] if isinstance(value, str) else value):
         try:
-            if not isinstance(dims, list | tuple):
-                raise must("a list of loop dimensions", dims)
-            allowed[label(name)] = tuple(dict.fromkeys(_dimension(dim) for dim in dims))
+            pair = item
+            if isinstance(item, str):
+                words = item.split()
+                pair = (words[0], words[2]) if len(words) == 3 and words[1].lower() == "inside" else None
+            if not isinstance(pair, list | tuple) or len(pair) != 2:
+                raise must("text like C inside K, or a pair [C, K]", item)
+            inner, outer = (_dimension(dim) for dim in pair)
+            if inner == outer:
+                raise ValueError(f"{inner} cannot lie inside itself")
+            pairs.append((inner, outer))
         except ValueError as error:
-            raise RuleError(str(error), (str(name),)) from None
-    return allowed
+            raise RuleError(str(error), () if isinstance(value, str) else (index,)) from None
+    return tuple(dict.fromkeys(pairs)) or None
+
+
+def _stored_operand(value: object) -> str:
+    """Check the name of an operand."""
+    if not isinstance(value, str) or value not in OPERANDS:
+        raise must(f"one of {listed(OPERANDS)}", value)
+    return value
+
+
+def _stationary(value: object) -> dict[str, str] | None:
+    """Check ``{memory: operand}``."""
+    return None if value is None else _by_name(value, "memories", "operands, like {cells: W}", _stored_operand) or None
+
+
+def _forbidden(value: object) -> dict[str, tuple[str, ...]] | None:
+    """Check ``{place: [loop dimensions]}``."""
+    if value is None:
+        return None
+    found = _by_name(value, "memories (or MEMORY.OPERAND)", "lists of loop dimensions", _dimensions)
+    return {place: dims for place, dims in found.items() if dims} or None
+
+
+class Bounds(Spec):
+    """How many iterations there may be: at least ``min`` and, if it is given, at most ``max``."""
+
+    min: Count = 1
+    max: Count | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.max is not None and self.max < self.min:
+            raise ValueError(f"min ({self.min}) is larger than max ({self.max})")
+        return self
+
+    def __str__(self) -> str:
+        if self.max is None:
+            return f"at least {self.min}"
+        if self.min == self.max:
+            return f"exactly {self.min}"
+        return f"at most {self.max}" if self.min == 1 else f"{self.min} to {self.max}"
+
+    def to_plain(self) -> int | dict[str, int]:
+        """Return what a constraints file says: a number, or its bounds."""
+        if self.min == self.max:
+            return self.min
+        least = {} if self.min == 1 else {"min": self.min}
+        return least if self.max is None else {**least, "max": self.max}
+
+
+def _bounds(value: object) -> Bounds:
+    """Check a number of iterations, or ``{min: a, max: b}``."""
+    if isinstance(value, Bounds):
+        return value
+    what = "a positive integer, or {min: 2, max: 8}"
+    if not isinstance(value, MappingABC):
+        number = whole(value, 1, what=what)
+        return Bounds(min=number, max=number)
+    given = {str(key): item for key, item in value.items() if item is not None}
+    if not given:
+        raise must(what, value)
+    try:
+        return Bounds.model_validate(given)
+    except SpecError as error:
+        raise RuleError(error.message, error.where) from None
+
+
+def _level_factors(value: object) -> dict[str, dict[str, Bounds]] | None:
+    """Check ``{place: {loop dimension: number or bounds}}``, leaving out the bounds that admit everything."""
+    if value is None:
+        return None
+
+    def iterations(value: object) -> dict[str, Bounds]:
+        found = _by_dimension(value, "numbers of iterations, like {K: 4} or {K: {max: 4}}", _bounds)
+        return {dim: bounds for dim, bounds in found.items() if bounds != Bounds()}
+
+    found = _by_name(value, "memories (or MEMORY.OPERAND)", "{loop dimension: iterations}", iterations)
+    return {place: dims for place, dims in found.items() if dims} or None
+
+
+_pairs_schema = {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2}
+_inside_schema = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "array", "items": {"anyOf": [{"type": "string"}, _pairs_schema]}},
+        {"type": "null"},
+    ]
+}
+_count_schema = {"type": "integer", "minimum": 1}
+_bounds_schema = {
+    "anyOf": [
+        _count_schema,
+        {
+            "type": "object",
+            "properties": {"min": _count_schema, "max": _count_schema},
+            "additionalProperties": False,
+            "minProperties": 1,
+        },
+    ]
+}
+_factors_schema = {
+    "anyOf": [
+        {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _bounds_schema}},
+        {"type": "null"},
+    ]
+}
+
+SomeLoops = Annotated[tuple[Loop, ...] | None, BeforeValidator(_some_loops)]
 
 
 def _fraction(value: object) -> float | None:
@@ -344,10 +517,13 @@ def _fraction(value: object) -> float | None:
 class Constraints(Spec):
     """What a search may choose from; everything left out is free."""
 
-    #: The one spatial mapping to use. Array dimensions that it does not name stay empty, unless ``allowed`` names them.
+    #: Fixed spatial factors. Array dimensions that it does not name stay empty, unless ``allowed`` names them. Where
+    #: ``allowed`` names the same array dimension, the other loops that it allows there are free.
     spatial: SpatialMapping | None = None
     #: Array dimension -> loop dimensions that may be unrolled on it.
     allowed: Annotated[dict[str, tuple[str, ...]] | None, BeforeValidator(_allowed)] = None
+    #: Array dimension -> loop dimension -> the only factors by which it may be unrolled there (1: not at all).
+    spatial_factors: Annotated[dict[str, dict[str, tuple[int, ...]]] | None, BeforeValidator(_spatial_factors)] = None
     #: Share of the array's units that a spatial mapping must use.
     min_array_utilization: Annotated[float | None, BeforeValidator(_fraction)] = None
     #: How many spatial mappings to try, those that use most units first; of ZigZag's candidates 3 when left out.
@@ -359,6 +535,27 @@ class Constraints(Spec):
     loop_factor_limit: Count | None = None
     #: The one loop order to use, innermost first.
     temporal: Annotated[tuple[Loop, ...] | None, BeforeValidator(lambda v: None if v is None else _loops(v))] = None
+    #: What the order starts with, innermost first. A factor may be made of several adjacent loops.
+    innermost: SomeLoops = None
+    #: What the order ends with; the last is the outermost loop of all.
+    outermost: SomeLoops = None
+    #: Pairs (A, B): every loop of dimension A lies inside every loop of dimension B. Files may say ``A inside B``.
+    inside: Annotated[tuple[tuple[str, str], ...] | None, BeforeValidator(_inside), WithJsonSchema(_inside_schema)] = (
+        None
+    )
+    #: Memory -> the operand whose tile in it is reused by the loop directly below its boundary.
+    stationary: Annotated[dict[str, str] | None, BeforeValidator(_stationary)] = None
+    #: Place -> loop dimensions that have no temporal loop there. A place is a memory, or MEMORY.OPERAND.
+    forbidden: Annotated[dict[str, tuple[str, ...]] | None, BeforeValidator(_forbidden)] = None
+    #: Place -> loop dimension -> how many of its temporal iterations are there: a number, or its bounds.
+    factors: Annotated[
+        dict[str, dict[str, Bounds]] | None, BeforeValidator(_level_factors), WithJsonSchema(_factors_schema)
+    ] = None
+    #: ``free``: all allocations. ``even``: operands that share a memory have the same loops at or below it. ``greedy``:
+    #: the one that ZigZag picks for each order.
+    allocation: Literal["free", "even", "greedy"] = "free"
+    #: Every weight enters the innermost weight memory once.
+    weights_loaded_once: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -382,6 +579,14 @@ class Constraints(Spec):
         data: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
         if self.spatial is not None:
             data["spatial"] = data["spatial"]["unrolling"]
-        if self.spatial_candidates == "complete":
-            del data["spatial_candidates"]
+        if self.factors is not None:
+            data["factors"] = {
+                place: {dim: bounds.to_plain() for dim, bounds in dims.items()} for place, dims in self.factors.items()
+            }
+        for key in ("spatial_candidates", "allocation", "weights_loaded_once"):
+            if data[key] == type(self).model_fields[key].default:
+                del data[key]
         return data
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self.to_dict(), sort_keys=True))
