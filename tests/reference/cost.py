@@ -2,7 +2,8 @@
 
 A re-implementation in plain Python of what ZigZag (zigzag-dse 3.9.1) computes for one layer on an in-memory-computing
 core, written from a description of its formulas and importing nothing of the package under test. Where ZigZag fails
-(cell groups, some diagonal mappings) it does what was meant, see :mod:`tests.reference.array`.
+(cell groups, some diagonal mappings) it does what was meant, see :mod:`tests.reference.array`. On request it repairs
+accidents of ZigZag's arithmetic, see :data:`tests.reference.problem.REPAIRS`.
 
 The steps of :func:`evaluate`, one function each:
 
@@ -17,14 +18,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from . import array as imc
 from .problem import (
+    ALL_ACCESSES,
     DIRECTIONS,
     READ_HIGH,
     READ_LOW,
+    TRUE_EXTENTS,
     WRITE_HIGH,
     WRITE_LOW,
     DoesNotFit,
@@ -49,18 +52,28 @@ __all__ = ["DoesNotFit", "allocate", "evaluate", "fitting_allocations"]
 Cuts = dict[str, list[int]]
 Levels = dict[str, list[list[Loop]]]
 
+#: By how much of its size an explicit allocation may exceed a memory: for the last digits of fractional tiles.
+TOLERANCE = 1e-9
 
-def evaluate(layer: dict, hw: dict, spatial: list, temporal: list, allocation: Cuts | None = None) -> dict:
+
+def evaluate(
+    layer: dict,
+    hw: dict,
+    spatial: list,
+    temporal: list,
+    allocation: Cuts | None = None,
+    repairs: Iterable[str] = (),
+) -> dict:
     """Cost of one mapping.
 
     ``layer``: ZigZag's workload fields; ``hw``: its accelerator YAML, parsed; ``spatial``: pairs of an array dimension
     and its ordered (dimension, factor) pairs, as a user writes them; ``temporal``: (dimension, iterations), innermost
-    first. ``allocation``: operand -> number of temporal loops at or below each of its memory levels; the greedy
-    allocator chooses if it is missing.
+    first; there may be none. ``allocation``: operand -> number of temporal loops at or below each of its memory levels;
+    the greedy allocator chooses if it is missing. ``repairs``: which accidents of ZigZag's not to reproduce.
 
     The result has the keys and the nesting of the reference files. Raises :class:`DoesNotFit`.
     """
-    the_layer, the_hw = parse_layer(layer), parse_hardware(hw)
+    the_layer, the_hw = parse_layer(layer, repairs), parse_hardware(hw)
     loops = [(dim, n) for dim, n in temporal]
     fractional = spatial_loops(the_layer, the_hw, spatial, integer=False)
     truncated = spatial_loops(the_layer, the_hw, spatial, integer=True)
@@ -71,8 +84,8 @@ def evaluate(layer: dict, hw: dict, spatial: list, temporal: list, allocation: C
     allocated = {o: cut_loops(loops, allocation[o]) for o in the_layer.operands}
     merged = {o: merge_down(the_layer, o, allocated[o]) for o in the_layer.operands}
 
-    energy_view = View(the_layer, the_hw, fractional, merged)
-    timing_view = View(the_layer, the_hw, truncated, merged)
+    energy_view = View.of(the_layer, the_hw, fractional, merged)
+    timing_view = View.of(the_layer, the_hw, truncated, merged)
     return (
         {
             "status": "ok",
@@ -205,41 +218,92 @@ def cheapest(memory: Memory, operands: list[str], candidates: list[list[Candidat
     return best
 
 
+def table_bits(
+    layer: Layer, memory: Memory, o: str, spatial: list[list[Loop]], loops: list[Loop], level: int, cuts: list[int]
+) -> float:
+    """What :func:`needed_bits` says, whatever the order of the loops below the cut.
+
+    The iterations of each dimension are a product of whole numbers, those in time, times a product of the unrollings
+    from the bottom up. The greedy allocator multiplies in the order of the loops, and with fractional unrollings the
+    last digits may differ.
+    """
+
+    def bits_of(inside: list[Loop], precision: int) -> float:
+        sizes: dict[str, float] = {}
+        for entry in spatial[: level + 1]:
+            for dim, n in entry:
+                sizes[dim] = sizes.get(dim, 1) * n
+        for dim in {dim for dim, _ in inside}:
+            sizes[dim] = product(n for other, n in inside if other == dim) * sizes.get(dim, 1)
+        return layer.tensor_size(o, sizes) * precision
+
+    start = cuts[level - 1] if level else 0
+    precision = storage_precision(layer, o, spatial[level + 1 :], loops[start:])
+    bits = bits_of(loops[: cuts[level]], precision)
+    if memory.force_double_buffering and cuts[level] < len(loops) and bits < bits_of(loops, precision):
+        bits *= 2
+    return bits
+
+
+def stored(layer: Layer, hw: Hardware, memory: Memory) -> list[tuple[str, int]]:
+    """The layer's operands that a memory stores, and of which level of each it is."""
+    return [(o, hw.chain(o).index(memory)) for o in memory.operands if o in layer.operands]
+
+
 def check_allocation(layer: Layer, hw: Hardware, spatial: Levels, loops: list[Loop], cuts: Cuts) -> None:
-    """Raise if an allocation makes no sense (ValueError) or exceeds a memory (DoesNotFit)."""
+    """Raise if an allocation makes no sense (ValueError) or exceeds a memory (DoesNotFit).
+
+    What fits when it is multiplied as the greedy allocator does is accepted, too, so that its allocations always are.
+    """
     for o in layer.operands:
         n_levels = len(hw.chain(o))
         if len(cuts[o]) != n_levels or list(cuts[o]) != sorted(cuts[o]) or cuts[o][-1] != len(loops):
             raise ValueError(f"allocation of {o} must be {n_levels} rising cuts that end with {len(loops)}: {cuts[o]}")
         if cuts[o][0] < 0:
             raise ValueError(f"allocation of {o} has a negative cut: {cuts[o]}")
-    level = dict.fromkeys(layer.operands, 0)
     for memory in hw.memories:
-        operands = [o for o in memory.operands if o in layer.operands]
-        need = []
-        for o in operands:
-            need.append(needed_bits(layer, memory, o, spatial[o], loops, level[o], cuts[o]))
-            if need[-1] > memory.size:
-                raise DoesNotFit(memory.name, (o,), need[-1], memory.size)
-            level[o] += 1
-        if total(need) > memory.size:
-            raise DoesNotFit(memory.name, tuple(operands), total(need), memory.size)
+        here = stored(layer, hw, memory)
+        need = [table_bits(layer, memory, o, spatial[o], loops, level, cuts[o]) for o, level in here]
+        in_order = [needed_bits(layer, memory, o, spatial[o], loops, level, cuts[o]) for o, level in here]
+        if fits(memory, need) or total(in_order) <= memory.size:
+            continue
+        for (o, _), bits in zip(here, need, strict=True):
+            if not fits(memory, [bits]):
+                raise DoesNotFit(memory.name, (o,), bits, memory.size)
+        raise DoesNotFit(memory.name, tuple(o for o, _ in here), total(need), memory.size)
+
+
+def fits(memory: Memory, bits: list[float]) -> bool:
+    """Whether so many bits of each of its operands fit into a memory together."""
+    return total(bits) <= memory.size * (1 + TOLERANCE)
+
+
+def every_allocation(layer: Layer, hw: Hardware, loops: list[Loop]) -> Iterator[Cuts]:
+    """All rising cuts of all operands, whether they fit or not, in lexicographic order."""
+    choices = [rising_cuts(len(hw.chain(o)), len(loops)) for o in layer.operands]
+    for combination in itertools.product(*choices):
+        yield dict(zip(layer.operands, combination, strict=True))
+
+
+def rising_cuts(levels: int, loops: int) -> list[list[int]]:
+    """All cuts of one operand: at its top level lie all loops or below."""
+    return [[*inner, loops] for inner in itertools.combinations_with_replacement(range(loops + 1), levels - 1)]
 
 
 def fitting_allocations(layer: Layer, hw: Hardware, spatial: Levels, loops: list[Loop]) -> Iterator[Cuts]:
-    """Every allocation that fits: all rising cuts of all operands, in lexicographic order."""
-    choices = []
-    for o in layer.operands:
-        inner_levels = len(hw.chain(o)) - 1
-        cuts = itertools.combinations_with_replacement(range(len(loops) + 1), inner_levels)
-        choices.append([[*inner, len(loops)] for inner in cuts])
-    for combination in itertools.product(*choices):
-        cuts = dict(zip(layer.operands, combination, strict=True))
-        try:
-            check_allocation(layer, hw, spatial, loops, cuts)
-        except DoesNotFit:
-            continue
-        yield cuts
+    """Every allocation that fits by :func:`table_bits`, in lexicographic order."""
+    for cuts in every_allocation(layer, hw, loops):
+        if all(
+            fits(
+                memory,
+                [
+                    table_bits(layer, memory, o, spatial[o], loops, level, cuts[o])
+                    for o, level in stored(layer, hw, memory)
+                ],
+            )
+            for memory in hw.memories
+        ):
+            yield cuts
 
 
 def merge_down(layer: Layer, operand: str, levels: list[list[Loop]]) -> list[list[Loop]]:
@@ -282,8 +346,8 @@ class Movement:
     window: int = 0
 
 
-class View:
-    """Sizes and movements of all operands for one version (fractional or truncated) of the spatial mapping.
+class OperandView:
+    """Sizes and movements of one operand for one version (fractional or truncated) of the spatial mapping.
 
     Lists indexed by entry start with the array at 0; memory level m is entry m + 1.
 
@@ -292,70 +356,77 @@ class View:
     * ``effective_bits``: bits over the product of the outermost relevant loops of the level, the part that a double
       buffer has to hold twice;
     * ``cycles``: of all loops up to memory level m; ``refill``: of the loops below which entry k keeps its data;
-    * ``partial_sums``: whether outputs are still partial when they leave entry k.
+    * ``partial_sums``: whether outputs are still partial when they leave entry k (empty for inputs).
     """
 
-    def __init__(self, layer: Layer, hw: Hardware, spatial: Levels, temporal: Levels):
+    def __init__(self, layer: Layer, operand: str, spatial: list[list[Loop]], temporal: list[list[Loop]]):
         self.layer = layer
-        self.hw = hw
+        self.operand = operand
         self.spatial = spatial
         self.temporal = temporal
-        self.count, self.boost = {}, {}
-        self.elements, self.bits, self.precision, self.effective_bits = {}, {}, {}, {}
-        self.cycles, self.refill, self.top_irrelevant = {}, {}, {}
-        for o in layer.operands:
-            self.count[o], self.boost[o] = unit_counts(decouple(layer, o, spatial[o]))
-        self.partial_sums = partial_sum_flags(self.decoupled_with_unrolling_above("O"))
-        for o in layer.operands:
-            self.size_operand(o)
-            self.time_operand(o)
-        multipliers = {self.count[o][0] for o in layer.operands}
-        if len(multipliers) != 1:
-            raise ValueError(f"the operands disagree on the multipliers in use: {multipliers}")
-        (self.total_cycles,) = {self.cycles[o][-1] for o in layer.operands}
-        self.movement = {o: (output_movement(self) if o == "O" else input_movement(self, o)) for o in layer.operands}
+        self.count, self.boost = unit_counts(decouple(layer, operand, spatial))
+        self.partial_sums = partial_sum_flags(self.decoupled_with_unrolling_above()) if operand == "O" else []
+        self.elements = self.elements_held()
+        if operand == "O":
+            widths = (layer.precision["O"], layer.final_precision)
+            self.precision = [widths[0] if partial else widths[1] for partial in self.partial_sums]
+        else:
+            self.precision = [layer.precision[operand] for _ in self.elements]
+        self.bits = [n * p for n, p in zip(self.elements, self.precision, strict=True)]
+        top = [1] + [leading_product(loops[::-1], layer.relevant[operand]) for loops in temporal]
+        self.effective_bits = [bits // part for bits, part in zip(self.bits, top, strict=True)]
 
-    def decoupled_with_unrolling_above(self, o: str) -> list[Factors]:
+        # The innermost entry, the array itself, keeps inputs while the irrelevant loops innermost at level 0 run;
+        # outputs change in every cycle.
+        irrelevant = layer.irrelevant[operand]
+        own = [product(n for _, n in loops) for loops in temporal]
+        self.cycles = [product(own[: m + 1]) for m in range(len(own))]
+        stationary = 1 if operand == "O" else leading_product(temporal[0], irrelevant)
+        self.refill = [stationary, *self.cycles]
+        self.top_irrelevant = [1] + [leading_product(loops[::-1], irrelevant) for loops in temporal]
+        self.total_cycles = self.cycles[-1]
+        self.movement = output_movement(self) if operand == "O" else input_movement(self)
+
+    def decoupled_with_unrolling_above(self) -> list[Factors]:
         """Entry 0: the loops unrolled below level 0; entry m + 1: the temporal loops of level m, then those unrolled
         above it. So entry k holds what happens between k - 1 and k as seen from the array."""
-        entries = [self.spatial[o][0]]
-        entries += [t + s for t, s in zip(self.temporal[o], self.spatial[o][1:], strict=True)]
-        return decouple(self.layer, o, entries)
+        entries = [self.spatial[0]]
+        entries += [t + s for t, s in zip(self.temporal, self.spatial[1:], strict=True)]
+        return decouple(self.layer, self.operand, entries)
 
-    def decoupled_with_unrolling_below(self, o: str) -> list[Factors]:
+    def decoupled_with_unrolling_below(self) -> list[Factors]:
         """Entry 0: nothing; entry m + 1: the temporal loops of level m, then those unrolled below it. So the entries up
         to m + 1 hold the data of one instance of memory level m."""
         entries = [[]]
-        entries += [t + s for t, s in zip(self.temporal[o], self.spatial[o][:-1], strict=True)]
-        return decouple(self.layer, o, entries)
+        entries += [t + s for t, s in zip(self.temporal, self.spatial[:-1], strict=True)]
+        return decouple(self.layer, self.operand, entries)
 
-    def size_operand(self, o: str) -> None:
-        """Elements and bits in one instance of every entry."""
-        growth = [factors.r for factors in self.decoupled_with_unrolling_below(o)]
-        levels = range(len(growth))
-        self.elements[o] = [round(product(growth[: k + 1])) for k in levels]
-        if o == "O":
-            widths = (self.layer.precision["O"], self.layer.final_precision)
-            self.precision[o] = [widths[0] if self.partial_sums[k] else widths[1] for k in levels]
-        else:
-            self.precision[o] = [self.layer.precision[o] for _ in levels]
-        self.bits[o] = [n * p for n, p in zip(self.elements[o], self.precision[o], strict=True)]
-        relevant = self.layer.relevant[o]
-        top = [1] + [leading_product(loops[::-1], relevant) for loops in self.temporal[o]]
-        self.effective_bits[o] = [bits // part for bits, part in zip(self.bits[o], top, strict=True)]
+    def elements_held(self) -> list[int]:
+        """Elements in one instance of every entry, rounded to whole ones."""
+        growth = [factors.r for factors in self.decoupled_with_unrolling_below()]
+        return [round(product(growth[: k + 1])) for k in range(len(growth))]
 
-    def time_operand(self, o: str) -> None:
-        """Cycles covered by every level, and the cycles for which its data stay.
 
-        The innermost entry, the array itself, keeps inputs while the irrelevant loops innermost at level 0 run; outputs
-        change in every cycle.
-        """
-        irrelevant = self.layer.irrelevant[o]
-        own = [product(n for _, n in loops) for loops in self.temporal[o]]
-        self.cycles[o] = [product(own[: m + 1]) for m in range(len(own))]
-        stationary = 1 if o == "O" else leading_product(self.temporal[o][0], irrelevant)
-        self.refill[o] = [stationary, *self.cycles[o]]
-        self.top_irrelevant[o] = [1] + [leading_product(loops[::-1], irrelevant) for loops in self.temporal[o]]
+class View:
+    """All operands for one version of the spatial mapping: what :class:`OperandView` has, by operand."""
+
+    def __init__(self, layer: Layer, hw: Hardware, parts: dict[str, OperandView]):
+        self.layer = layer
+        self.hw = hw
+        self.temporal = {o: part.temporal for o, part in parts.items()}
+        self.count = {o: part.count for o, part in parts.items()}
+        self.bits = {o: part.bits for o, part in parts.items()}
+        self.effective_bits = {o: part.effective_bits for o, part in parts.items()}
+        self.movement = {o: part.movement for o, part in parts.items()}
+        self.partial_sums = parts["O"].partial_sums
+        multipliers = {part.count[0] for part in parts.values()}
+        if len(multipliers) != 1:
+            raise ValueError(f"the operands disagree on the multipliers in use: {multipliers}")
+        (self.total_cycles,) = {part.total_cycles for part in parts.values()}
+
+    @classmethod
+    def of(cls, layer: Layer, hw: Hardware, spatial: Levels, temporal: Levels) -> View:
+        return cls(layer, hw, {o: OperandView(layer, o, spatial[o], temporal[o]) for o in layer.operands})
 
 
 def partial_sum_flags(factors: list[Factors]) -> list[bool]:
@@ -363,52 +434,52 @@ def partial_sum_flags(factors: list[Factors]) -> list[bool]:
     return [any(n > 1 for f in factors[k + 1 :] for n in f.irrelevant) for k in range(len(factors))]
 
 
-def low_side(view: View, o: str, m: int, precision: int) -> Movement:
+def low_side(view: OperandView, m: int, precision: int) -> Movement:
     """Between memory level m and the level below (or the array): entry m is refilled, for all its copies at once."""
-    amount = view.elements[o][m] * view.boost[o][m]
-    period = view.refill[o][m]
-    bandwidth = view.elements[o][m] * view.precision[o][m] / period * view.boost[o][m]
+    amount = view.elements[m] * view.boost[m]
+    period = view.refill[m]
+    bandwidth = view.elements[m] * view.precision[m] / period * view.boost[m]
     return Movement(
         amount=int(amount),
         precision=precision,
         period=int(period),
         count=int(view.total_cycles // period),
         bandwidth=int(bandwidth),
-        window=int(int(period) / view.top_irrelevant[o][m]),
+        window=int(int(period) / view.top_irrelevant[m]),
     )
 
 
-def high_side(view: View, o: str, m: int, precision: int) -> Movement:
+def high_side(view: OperandView, m: int, precision: int) -> Movement:
     """Between memory level m and the level above: this instance is refilled. Nothing at the operand's top."""
-    if m == len(view.temporal[o]) - 1:
+    if m == len(view.temporal) - 1:
         return Movement()
-    period = view.refill[o][m + 1]
-    bandwidth = view.elements[o][m + 1] * view.precision[o][m + 1] / period
+    period = view.refill[m + 1]
+    bandwidth = view.elements[m + 1] * view.precision[m + 1] / period
     return Movement(
-        amount=view.elements[o][m + 1],
+        amount=view.elements[m + 1],
         precision=precision,
         period=int(period),
         count=int(view.total_cycles // period),
         bandwidth=int(bandwidth),
-        window=int(int(period) / view.top_irrelevant[o][m + 1]),
+        window=int(int(period) / view.top_irrelevant[m + 1]),
     )
 
 
-def input_movement(view: View, o: str) -> list[dict[str, Movement]]:
+def input_movement(view: OperandView) -> list[dict[str, Movement]]:
     """Inputs move downwards only."""
-    precision = view.layer.precision[o]
+    precision = view.layer.precision[view.operand]
     return [
         {
-            READ_LOW: low_side(view, o, m, precision),
+            READ_LOW: low_side(view, m, precision),
             WRITE_LOW: Movement(),
             READ_HIGH: Movement(),
-            WRITE_HIGH: high_side(view, o, m, precision),
+            WRITE_HIGH: high_side(view, m, precision),
         }
-        for m in range(len(view.temporal[o]))
+        for m in range(len(view.temporal))
     ]
 
 
-def output_movement(view: View) -> list[dict[str, Movement]]:
+def output_movement(view: OperandView) -> list[dict[str, Movement]]:
     """Outputs move upwards always, and back down wherever they are partial sums.
 
     A read-back moves as much as the write, the first (useless) read of every sum included. Whether the data on the way
@@ -417,9 +488,9 @@ def output_movement(view: View) -> list[dict[str, Movement]]:
     """
     layer = view.layer
     outputs = product(layer.sizes[dim] for dim in layer.relevant["O"])
-    reductions = [factors.ir for factors in view.decoupled_with_unrolling_above("O")]
+    reductions = [factors.ir for factors in view.decoupled_with_unrolling_above()]
     result = []
-    for m in range(len(view.temporal["O"])):
+    for m in range(len(view.temporal)):
         partial_low = int(outputs * (product(reductions[m + 1 :]) - 1)) != 0
         partial_high = int(outputs * (product(reductions[m + 2 :]) - 1)) != 0
         psum_bits, final_bits = layer.precision["O"], layer.final_precision
@@ -427,10 +498,10 @@ def output_movement(view: View) -> list[dict[str, Movement]]:
         read_back_high = view.partial_sums[m + 1]
         result.append(
             {
-                READ_LOW: low_side(view, "O", m, psum_bits if partial_low else 0) if read_back_low else Movement(),
-                WRITE_LOW: low_side(view, "O", m, psum_bits if partial_low else final_bits),
-                READ_HIGH: high_side(view, "O", m, psum_bits if partial_high else final_bits),
-                WRITE_HIGH: high_side(view, "O", m, psum_bits if partial_high else 0) if read_back_high else Movement(),
+                READ_LOW: low_side(view, m, psum_bits if partial_low else 0) if read_back_low else Movement(),
+                WRITE_LOW: low_side(view, m, psum_bits if partial_low else final_bits),
+                READ_HIGH: high_side(view, m, psum_bits if partial_high else final_bits),
+                WRITE_HIGH: high_side(view, m, psum_bits if partial_high else 0) if read_back_high else Movement(),
             }
         )
     return result
@@ -449,11 +520,11 @@ def for_each_direction(view: View, value) -> dict[str, list[dict[str, float]]]:
     }
 
 
-def word_accesses(view: View, o: str, m: int, memory: Memory, direction: str) -> int:
+def word_accesses(view: View, o: str, m: int, memory: Memory, direction: str) -> float:
     """Accesses of the full port width, over all instances of the level.
 
     A transfer takes whole words of the port's *minimal* width; each costs that part of an access which the minimal is
-    of the maximal width. The sum is truncated, so a small transfer may cost nothing.
+    of the maximal width. ZigZag truncates the sum, so that a small transfer may cost nothing.
     """
     move = view.movement[o][m][direction]
     if move.amount == 0 or move.precision == 0:
@@ -462,7 +533,8 @@ def word_accesses(view: View, o: str, m: int, memory: Memory, direction: str) ->
     if port is None:
         raise ValueError(f"{memory.name} has no port for {direction} of {o}")
     words = math.ceil(move.amount * move.precision / port.bw_min)
-    return int(words * (port.bw_min / port.bw_max) * move.count * view.count[o][m + 1])
+    accesses = words * (port.bw_min / port.bw_max) * move.count * view.count[o][m + 1]
+    return accesses if ALL_ACCESSES in view.layer.repairs else int(accesses)
 
 
 def weight_reads(view: View) -> float:

@@ -6,13 +6,18 @@ Conventions used everywhere in the reference:
 * Operands are ``O`` (output), ``W`` (weights) and ``I`` (activations), in the order of the layer's equation.
 * The *chain* of an operand is the list of memories that store it, innermost first; a level is a position in that chain.
 * Sizes are in bits, energies in pJ, areas in mm2, delays in ns, times in cycles of the array.
+* *Repairs* (:data:`REPAIRS`) name the accidents of ZigZag's arithmetic that are not reproduced; without any, the numbers
+  are ZigZag's. They are a property of the layer here, only because nearly everything takes a layer.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 #: Name of an operand in the hardware description -> name in the layer.
@@ -26,6 +31,13 @@ DIRECTIONS = (READ_LOW, WRITE_LOW, READ_HIGH, WRITE_HIGH)
 DIRECTION_CODES = {"tl": READ_LOW, "fl": WRITE_LOW, "th": READ_HIGH, "fh": WRITE_HIGH}
 
 Loop = tuple[str, float]
+
+#: ZigZag's accidents that can be repaired, each on its own.
+WHOLE_ITERATIONS = "whole_iterations"  # no temporal iteration too many from rounding: 34 on 5 columns are 7, not 8
+JOINT_COVERAGE = "joint_coverage"  # a loop on several array dimensions is covered once by all of them together
+TRUE_EXTENTS = "true_extents"  # input extents are those touched, on average if the unrolling is fractional
+ALL_ACCESSES = "all_accesses"  # parts of an access cost their part
+REPAIRS = frozenset({WHOLE_ITERATIONS, JOINT_COVERAGE, TRUE_EXTENTS, ALL_ACCESSES})
 
 
 class DoesNotFit(Exception):  # noqa: N818 - describes the mapping
@@ -88,6 +100,7 @@ class Layer:
     relevant: dict[str, list[str]]
     irrelevant: dict[str, list[str]]
     clip: dict[str, int]
+    repairs: frozenset[str] = frozenset()
 
     @property
     def inputs(self) -> list[str]:
@@ -104,8 +117,11 @@ class Layer:
     def extent(self, relation: Relation, a: float, b: float) -> int:
         """How many different x there are for ``a`` and ``b`` iterations of its two dimensions, at most the real size.
 
-        Both counts are truncated first: 4.84 iterations are 4. For a dilation larger than ``a`` the number is too high.
+        ZigZag truncates both counts first: 4.84 iterations are 4; and for a dilation larger than ``a`` its number is too
+        high. With true extents the different x are counted one by one, and 4.84 iterations are a mixture of 4 and 5.
         """
+        if TRUE_EXTENTS in self.repairs:
+            return min(self.clip[relation.x], average_extent(relation, a, b))
         return min(self.clip[relation.x], unclipped_extent(relation, int(a), int(b)))
 
     def tensor_size(self, operand: str, sizes: dict[str, float]) -> float:
@@ -121,6 +137,28 @@ def unclipped_extent(relation: Relation, a: int, b: int) -> int:
     return a * b - max(0, b - relation.sa // g) * (a - relation.sb // g)
 
 
+def average_extent(relation: Relation, a: float, b: float) -> float:
+    """How many different x there are on average, if ``a`` iterations are sometimes the whole number below and sometimes
+    that above, as often as makes ``a`` the average; ``b`` likewise."""
+    return sum(
+        share_a * share_b * touched(relation.sa, relation.sb, whole_a, whole_b)
+        for whole_a, share_a in neighbours(a)
+        for whole_b, share_b in neighbours(b)
+    )
+
+
+def neighbours(x: float) -> list[tuple[int, float]]:
+    """The whole numbers around x, with the shares in which they average to x."""
+    low = math.floor(x)
+    return [(low, 1 - (x - low)), (low + 1, x - low)] if x > low else [(low, 1)]
+
+
+@functools.cache
+def touched(sa: int, sb: int, a: int, b: int) -> int:
+    """How many different values sa*i + sb*j has for i < a, j < b, by listing them."""
+    return len({sa * i + sb * j for i in range(a) for j in range(b)})
+
+
 def parse_relation(text: str) -> Relation:
     """Read "ix=2*ox+1*fx"; a factor of 1 may be left out."""
     x, terms = text.replace(" ", "").upper().split("=")
@@ -134,11 +172,14 @@ def parse_equation(text: str) -> dict[str, list[str]]:
     return {operand: [dim.upper() for dim in re.findall(r"\w+", indices)] for operand, indices in tensors}
 
 
-def parse_layer(layer: dict[str, Any]) -> Layer:
+def parse_layer(layer: dict[str, Any], repairs: Iterable[str] = ()) -> Layer:
     """The layer of a case: ZigZag's workload fields.
 
     The real size of an x is given (pr_loop_sizes), or it is the extent over the whole layer less the padding.
     """
+    unknown = set(repairs) - REPAIRS
+    if unknown:
+        raise ValueError(f"unknown repairs: {sorted(unknown)}")
     sizes = dict(zip(layer["loop_dims"], layer["loop_sizes"], strict=True))
     equation = parse_equation(layer["equation"])
     relations = [parse_relation(text) for text in layer.get("dimension_relations") or []]
@@ -161,7 +202,7 @@ def parse_layer(layer: dict[str, Any]) -> Layer:
     clip = {r.x: unclipped_extent(r, sizes[r.a], sizes[r.b]) - sum(padding.get(r.x, (0, 0))) for r in relations}
     if layer.get("pr_loop_sizes"):
         clip |= dict(zip(named, layer["pr_loop_sizes"], strict=True))
-    return Layer(sizes, list(equation), layer["operand_precision"], partial, relevant, irrelevant, clip)
+    return Layer(sizes, list(equation), layer["operand_precision"], partial, relevant, irrelevant, clip, frozenset(repairs))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -250,13 +291,21 @@ def parse_hardware(hw: dict[str, Any]) -> Hardware:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def convert_spatial(layer: Layer, hw: Hardware, spatial: list, integer: bool) -> dict[str, list[Loop]]:
+def convert_spatial(
+    layer: Layer, hw: Hardware, spatial: list, integer: bool, number: Callable[[int], Any] = float
+) -> dict[str, list[Loop]]:
     """Balance the user's unrolling: array dimension -> loops actually unrolled on it.
 
     A dimension d of size L with factor u takes q = ceil(L / (u * e)) iterations, where e is what earlier array
     dimensions already unroll of d. Its factor becomes L / q / e, so that all iterations are equally full: K = 100 on 64
     columns is 2 iterations of 50. Only the first array dimension among those with the largest factor of d is balanced;
     the others keep their factor. The integer version truncates every balanced factor.
+
+    ZigZag does not look at later array dimensions, so that 100 on 8 and 4 units take q = 13 iterations of the 8 units,
+    and 4 of those of 4: 13 factors of 100 / 13 each, four times, for a loop of 100. With joint coverage e is what *all*
+    other array dimensions unroll of d: 4 iterations of 6.25 * 4.
+
+    ``number`` is what to calculate with: ``Fraction`` for no rounding.
     """
     user = {array_dim: [(dim, min(u, hw.dims[array_dim])) for dim, u in loops] for array_dim, loops in spatial}
     converted: dict[str, list[Loop]] = {}
@@ -267,10 +316,12 @@ def convert_spatial(layer: Layer, hw: Hardware, spatial: list, integer: bool) ->
                 raise ValueError(f"{array_dim} unrolls {dim} {u} times, but it has {layer.sizes[dim]} iterations only")
             factor = u
             if array_dim == first_with_largest_factor(user, dim):
-                before = (loop for done in converted.values() for loop in done)
-                e = product(f for other, f in before if other == dim)
+                others = [loop for done in converted.values() for loop in done]
+                if JOINT_COVERAGE in layer.repairs:
+                    others = [loop for other, written in user.items() if other != array_dim for loop in written]
+                e = product(f for other, f in others if other == dim)
                 q = math.ceil(layer.sizes[dim] / (u * e))
-                factor = layer.sizes[dim] / q / e
+                factor = number(layer.sizes[dim]) / q / e
                 if integer:
                     factor = int(factor)
             converted[array_dim].append((dim, factor))
