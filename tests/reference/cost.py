@@ -27,7 +27,6 @@ from .problem import (
     DIRECTIONS,
     READ_HIGH,
     READ_LOW,
-    TRUE_EXTENTS,
     WRITE_HIGH,
     WRITE_LOW,
     DoesNotFit,
@@ -413,6 +412,7 @@ class View:
     def __init__(self, layer: Layer, hw: Hardware, parts: dict[str, OperandView]):
         self.layer = layer
         self.hw = hw
+        self.parts = parts
         self.temporal = {o: part.temporal for o, part in parts.items()}
         self.count = {o: part.count for o, part in parts.items()}
         self.bits = {o: part.bits for o, part in parts.items()}
@@ -512,59 +512,67 @@ def output_movement(view: OperandView) -> list[dict[str, Movement]]:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def for_each_direction(view: View, value) -> dict[str, list[dict[str, float]]]:
-    """``value(operand, level, memory, direction)`` for every operand, memory level and direction."""
-    return {
-        o: [{d: value(o, m, memory, d) for d in DIRECTIONS} for m, memory in enumerate(view.hw.chain(o))]
-        for o in view.layer.operands
-    }
+def for_each_direction(part: OperandView, hw: Hardware, value) -> list[dict[str, float]]:
+    """``value(level, memory, direction)`` for every memory level of an operand and every direction."""
+    return [{d: value(m, memory, d) for d in DIRECTIONS} for m, memory in enumerate(hw.chain(part.operand))]
 
 
-def word_accesses(view: View, o: str, m: int, memory: Memory, direction: str) -> float:
+def word_accesses(part: OperandView, m: int, memory: Memory, direction: str) -> float:
     """Accesses of the full port width, over all instances of the level.
 
     A transfer takes whole words of the port's *minimal* width; each costs that part of an access which the minimal is
     of the maximal width. ZigZag truncates the sum, so that a small transfer may cost nothing.
     """
-    move = view.movement[o][m][direction]
+    move = part.movement[m][direction]
     if move.amount == 0 or move.precision == 0:
         return 0
-    port = memory.port_of[o].get(direction)
+    port = memory.port_of[part.operand].get(direction)
     if port is None:
-        raise ValueError(f"{memory.name} has no port for {direction} of {o}")
+        raise ValueError(f"{memory.name} has no port for {direction} of {part.operand}")
     words = math.ceil(move.amount * move.precision / port.bw_min)
-    accesses = words * (port.bw_min / port.bw_max) * move.count * view.count[o][m + 1]
-    return accesses if ALL_ACCESSES in view.layer.repairs else int(accesses)
+    accesses = words * (port.bw_min / port.bw_max) * move.count * part.count[m + 1]
+    return accesses if ALL_ACCESSES in part.layer.repairs else int(accesses)
 
 
-def weight_reads(view: View) -> float:
-    """Weights sent from the innermost weight memory to the array: one per instance for every change of weight."""
-    move = view.movement["W"][0][READ_LOW]
-    return move.amount * move.count * view.count["W"][1]
+def accesses_of(part: OperandView, hw: Hardware) -> list[dict[str, float]]:
+    """Word accesses of one operand, by memory level and direction."""
+    return for_each_direction(part, hw, lambda m, memory, direction: word_accesses(part, m, memory, direction))
+
+
+def energies_of(part: OperandView, hw: Hardware, accesses: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Their energies. Reads cost r_cost, writes w_cost, each per access of the full port width."""
+
+    def energy(m: int, memory: Memory, direction: str) -> float:
+        return accesses[m][direction] * (memory.r_cost if direction in (READ_LOW, READ_HIGH) else memory.w_cost)
+
+    return for_each_direction(part, hw, energy)
+
+
+def array_energy(weights: OperandView, hw: Hardware, spatial: list) -> dict[str, float]:
+    """Energy of the array by component. The innermost weight memory sends one weight per instance to the array for
+    every change of weight."""
+    move = weights.movement[0][READ_LOW]
+    reads = move.amount * move.count * weights.count[1]
+    return imc.array_energy(imc.parse_array(hw), weights.layer, spatial, reads)
 
 
 def energy_result(view: View, spatial: list) -> dict:
-    """Word accesses and energies. Reads cost r_cost, writes w_cost, each per access of the full port width."""
-    accesses = for_each_direction(view, lambda o, m, memory, d: word_accesses(view, o, m, memory, d))
-
-    def energy(o: str, m: int, memory: Memory, direction: str) -> float:
-        cost = memory.r_cost if direction in (READ_LOW, READ_HIGH) else memory.w_cost
-        return accesses[o][m][direction] * cost
-
-    four_way = for_each_direction(view, energy)
-    levels = {o: [total(directions.values()) for directions in four_way[o]] for o in view.layer.operands}
-    array = imc.parse_array(view.hw)
-    array_energy = imc.array_energy(array, view.layer, spatial, weight_reads(view)) if "W" in levels else {}
+    """Word accesses and energies."""
+    hw = view.hw
+    accesses = {o: accesses_of(part, hw) for o, part in view.parts.items()}
+    four_way = {o: energies_of(part, hw, accesses[o]) for o, part in view.parts.items()}
+    levels = {o: [total(directions.values()) for directions in energies] for o, energies in four_way.items()}
+    mac_breakdown = array_energy(view.parts["W"], hw, spatial) if "W" in levels else {}
     mem_energy = total(total(energies) for energies in levels.values())
-    mac_energy = total(array_energy.values())
+    mac_energy = total(mac_breakdown.values())
     return {
         "word_accesses": accesses,
         "mem_energy": mem_energy,
         "mem_energy_breakdown": levels,
         "mem_energy_4way": four_way,
         "mac_energy": mac_energy,
-        "mac_energy_breakdown": array_energy,
-        "mapped_rows": imc.active_rows(array, view.layer, spatial),
+        "mac_energy_breakdown": mac_breakdown,
+        "mapped_rows": imc.active_rows(imc.parse_array(hw), view.layer, spatial),
         "energy_total": mem_energy + mac_energy,
     }
 
@@ -588,18 +596,32 @@ class Activity:
     bandwidth: int
 
 
-def latency_result(energy_view: View, timing_view: View) -> dict:
-    """Transfers, stalls, loading and totals; utilisations of the memories and of the array.
+@dataclass(frozen=True)
+class Timing:
+    """The latency of a mapping and what it is made of."""
+
+    effective: dict[str, list[float]]
+    flags: dict[str, list[bool]]
+    real: dict[str, list[dict[str, int]]]
+    allowed: dict[str, list[dict[str, int]]]
+    stalls: dict[tuple[str, str], float]
+    stall: float
+    onload: float
+    offload: float
+    latencies: tuple[float, float, float]
+
+
+def timing(energy_view: View, timing_view: View) -> Timing:
+    """Transfers, stalls, loading and totals.
 
     Transfers follow the truncated spatial mapping, capacities (and with them double buffers) the fractional one.
     """
-    layer, hw = timing_view.layer, timing_view.hw
+    hw = timing_view.hw
     s = hw.cycles_per_op
-    individual = utilization(energy_view, energy_view.bits)
     effective = utilization(energy_view, energy_view.effective_bits)
     flags = double_buffer_flags(energy_view, effective)
-    real = for_each_direction(timing_view, lambda o, m, memory, d: real_cycles(timing_view, o, m, memory, d))
-    allowed = for_each_direction(timing_view, lambda o, m, memory, d: allowed_cycles(timing_view, flags, o, m, d))
+    real = {o: real_of(part, hw) for o, part in timing_view.parts.items()}
+    allowed = {o: allowed_of(part, hw, flags[o]) for o, part in timing_view.parts.items()}
 
     ports = {
         (memory.name, port.name): activities(timing_view, memory, port, allowed, real)
@@ -616,28 +638,36 @@ def latency_result(energy_view: View, timing_view: View) -> dict:
             remaining |= loading_cycles(timing_view, port, ports[memory.name, port.name], compute)
     onload = onloading(timing_view, remaining)
     offload = offloading(timing_view, remaining)
+    latency0 = timing_view.total_cycles * s + stall
+    latencies = (latency0, latency0 + onload, latency0 + onload + offload)
+    return Timing(effective, flags, real, allowed, stalls, stall, onload, offload, latencies)
 
+
+def latency_result(energy_view: View, timing_view: View) -> dict:
+    """Latency, and utilisations of the memories and of the array."""
+    hw = timing_view.hw
+    s = hw.cycles_per_op
+    times = timing(energy_view, timing_view)
+    individual = utilization(energy_view, energy_view.bits)
     n = timing_view.total_cycles
-    ideal = math.ceil(math.ceil(layer.macs / product(hw.dims.values())) * s)
-    latency0 = n * s + stall
-    latency1 = latency0 + onload
-    latency2 = latency1 + offload
+    ideal = math.ceil(math.ceil(timing_view.layer.macs / product(hw.dims.values())) * s)
+    latency0, latency1, latency2 = times.latencies
     return {
         "cycles_per_op": s,
         "total_cycle": n,
         "mem_utilization_individual": individual,
         "mem_utilization_shared": shared_utilization(energy_view, individual),
-        "effective_mem_utilization_individual": effective,
-        "double_buffer": flags,
-        "real_cycles": real,
-        "allowed_cycles": allowed,
+        "effective_mem_utilization_individual": times.effective,
+        "double_buffer": times.flags,
+        "real_cycles": times.real,
+        "allowed_cycles": times.allowed,
         "stall_per_port": [
-            {"mem": memory.name, "ports": {port.name: stalls[memory.name, port.name] for port in memory.ports}}
+            {"mem": memory.name, "ports": {port.name: times.stalls[memory.name, port.name] for port in memory.ports}}
             for memory in hw.memories
         ],
-        "stall_slack_comb": stall,
-        "data_onloading_cycle": onload,
-        "data_offloading_cycle": offload,
+        "stall_slack_comb": times.stall,
+        "data_onloading_cycle": times.onload,
+        "data_offloading_cycle": times.offload,
         "ideal_cycle": ideal,
         "ideal_temporal_cycle": n * s,
         "latency_total0": latency0,
@@ -692,19 +722,27 @@ def double_buffer_flags(view: View, effective: dict[str, list[float]]) -> dict[s
     return flags
 
 
-def real_cycles(view: View, o: str, m: int, memory: Memory, direction: str) -> int:
-    """Cycles that one transfer takes at the full width of its port."""
-    port = memory.port_of[o].get(direction)
-    move = view.movement[o][m][direction]
-    return math.ceil(move.amount * move.precision / port.bw_max) if port else 0
+def real_of(part: OperandView, hw: Hardware) -> list[dict[str, int]]:
+    """Cycles that one transfer takes at the full width of its port, by level and direction."""
+
+    def real(m: int, memory: Memory, direction: str) -> int:
+        port = memory.port_of[part.operand].get(direction)
+        move = part.movement[m][direction]
+        return math.ceil(move.amount * move.precision / port.bw_max) if port else 0
+
+    return for_each_direction(part, hw, real)
 
 
-def allowed_cycles(view: View, flags: dict[str, list[bool]], o: str, m: int, direction: str) -> int:
+def allowed_of(part: OperandView, hw: Hardware, flags: list[bool]) -> list[dict[str, int]]:
     """Cycles in which a transfer may happen without stalling: the whole period if the receiving or sending entry below
     (entry m on the low, m + 1 on the high side) is double buffered, else the window in which its data are not used."""
-    move = view.movement[o][m][direction]
-    buffered = flags[o][m] if direction in (READ_LOW, WRITE_LOW) else flags[o][m + 1]
-    return math.ceil((move.period if buffered else move.window) * view.hw.cycles_per_op)
+
+    def allowed(m: int, _: Memory, direction: str) -> int:
+        move = part.movement[m][direction]
+        buffered = flags[m] if direction in (READ_LOW, WRITE_LOW) else flags[m + 1]
+        return math.ceil((move.period if buffered else move.window) * hw.cycles_per_op)
+
+    return for_each_direction(part, hw, allowed)
 
 
 def activities(view: View, memory: Memory, port: Port, allowed: dict, real: dict) -> list[Activity]:

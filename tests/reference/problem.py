@@ -6,8 +6,8 @@ Conventions used everywhere in the reference:
 * Operands are ``O`` (output), ``W`` (weights) and ``I`` (activations), in the order of the layer's equation.
 * The *chain* of an operand is the list of memories that store it, innermost first; a level is a position in that chain.
 * Sizes are in bits, energies in pJ, areas in mm2, delays in ns, times in cycles of the array.
-* *Repairs* (:data:`REPAIRS`) name the accidents of ZigZag's arithmetic that are not reproduced; without any, the numbers
-  are ZigZag's. They are a property of the layer here, only because nearly everything takes a layer.
+* *Repairs* (:data:`REPAIRS`) name the accidents of ZigZag's arithmetic that are not reproduced; without any, the
+  numbers are ZigZag's. They are a property of the layer here, only because nearly everything takes a layer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 #: Name of an operand in the hardware description -> name in the layer.
@@ -117,8 +116,9 @@ class Layer:
     def extent(self, relation: Relation, a: float, b: float) -> int:
         """How many different x there are for ``a`` and ``b`` iterations of its two dimensions, at most the real size.
 
-        ZigZag truncates both counts first: 4.84 iterations are 4; and for a dilation larger than ``a`` its number is too
-        high. With true extents the different x are counted one by one, and 4.84 iterations are a mixture of 4 and 5.
+        ZigZag truncates both counts first: 4.84 iterations are 4; and for a dilation larger than ``a`` its number is
+        too high. With true extents the different x are counted one by one, and 4.84 iterations are a mixture of 4 and
+        5.
         """
         if TRUE_EXTENTS in self.repairs:
             return min(self.clip[relation.x], average_extent(relation, a, b))
@@ -202,7 +202,8 @@ def parse_layer(layer: dict[str, Any], repairs: Iterable[str] = ()) -> Layer:
     clip = {r.x: unclipped_extent(r, sizes[r.a], sizes[r.b]) - sum(padding.get(r.x, (0, 0))) for r in relations}
     if layer.get("pr_loop_sizes"):
         clip |= dict(zip(named, layer["pr_loop_sizes"], strict=True))
-    return Layer(sizes, list(equation), layer["operand_precision"], partial, relevant, irrelevant, clip, frozenset(repairs))
+    precision = layer["operand_precision"]
+    return Layer(sizes, list(equation), precision, partial, relevant, irrelevant, clip, frozenset(repairs))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
