@@ -184,10 +184,36 @@ def _workload(parser: argparse.ArgumentParser) -> None:
 def _space(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to choose from")
     group.add_argument("--constraints", metavar="FILE", help="constraints file, or ZigZag's mapping file")
+    several: dict[str, Any] = {"action": "append", "metavar": "..."}
+    group.add_argument("--spatial", **several, help="fixed spatial factors, like D1:K=32,D2:C=16,FX=3")
+    group.add_argument("--allow", **several, help="loops that may be unrolled, like D1:K,OX,D2:C")
     group.add_argument("--spatial-candidates", metavar="WHICH", help="complete (default), or zigzag: ZigZag's own few")
     group.add_argument("--max-spatial-mappings", type=int, metavar="N", help="only those that fill the array best")
     group.add_argument("--min-array-utilization", type=float, metavar="SHARE", help="only those that use this share")
     group.add_argument("--loop-factor-limit", type=int, metavar="N", help="at most N loops (ZigZag's lpf_limit)")
+    group.add_argument("--innermost", metavar="LOOPS", help="how the order starts, innermost first, like OX=7,OY=7")
+    group.add_argument("--outermost", metavar="LOOPS", help="how the order ends, the outermost loop last, like K=4")
+    group.add_argument(
+        "--inside", nargs=2, action="append", metavar=("A", "B"), help="all loops of A lie inside those of B, like C K"
+    )
+    group.add_argument("--stationary", **several, help="the operand that a memory's contents reuse, like cells=W")
+    group.add_argument(
+        "--forbid", **several, help="no loops of these in a memory (or MEMORY.OPERAND), like sram=K,C or sram.O=C"
+    )
+    group.add_argument(
+        "--factor",
+        **several,
+        help="iterations of a loop in a memory (or MEMORY.OPERAND), like sram:K=4,C=2..8 or sram.O:K=..4",
+    )
+    group.add_argument(
+        "--allocation", metavar="WHICH", help="free (default), even: the same for all operands, or greedy: ZigZag's"
+    )
+    group.add_argument(
+        "--weights-loaded-once",
+        action="store_true",
+        default=None,
+        help="write each weight into the innermost weight memory once",
+    )
     group.add_argument(
         "--data-locality", action="store_true", help="keep activations on chip between layers if they fit"
     )
@@ -208,24 +234,14 @@ def _chosen(options: argparse.Namespace, workload: Workload) -> list[Layer]:
 
 def _constraints(options: argparse.Namespace, architecture: Architecture) -> Callable[[Layer], Constraints]:
     """Constraints of the file and of the options, which win."""
-    from fastmap._spec import SpecError
+    from fastmap.constraints import read_options, replaced
     from fastmap.loading import load_constraints
-    from fastmap.mapping import Constraints
 
-    names = ("spatial_candidates", "max_spatial_mappings", "min_array_utilization", "loop_factor_limit")
-    given = {name: value for name in names if (value := getattr(options, name)) is not None}
-    for name, value in given.items():
-        try:
-            Constraints.from_dict({name: value})
-        except SpecError as error:
-            raise InputError(f"--{name.replace('_', '-')} {error.message}") from None
-    extra = Constraints.from_dict(given)
+    given = read_options(vars(options))
     from_file = load_constraints(options.constraints) if options.constraints else None
 
     def for_layer(layer: Layer) -> Constraints:
-        if from_file is None:
-            return extra
-        return from_file.for_layer(layer, architecture).model_copy(update=given)
+        return given if from_file is None else replaced(from_file.for_layer(layer, architecture), given)
 
     return for_layer
 
