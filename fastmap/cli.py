@@ -147,7 +147,19 @@ def _parser() -> Parser:
     _workload(evaluate)
     evaluate.add_argument("--arch", required=True, metavar="ARCH", help="architecture: zoo name or file")
     evaluate.add_argument("--mapping", required=True, metavar="FILE", help="mapping file (YAML or JSON)")
-    evaluate.add_argument("--explain", action="store_true", help="show loop nest and breakdown")
+    evaluate.add_argument(
+        "--explain", action="store_true", help="show loop nest, breakdown and repairs of the cost model"
+    )
+    evaluate.add_argument("--compare", action="store_true", help="show how far the mapping is from the best, and why")
+    evaluate.add_argument("--objective", metavar="WHAT", help="of --compare: energy, latency or edp (default)")
+    evaluate.set_defaults(cost_model="corrected")
+
+    explain = _command(commands, "explain", _explain, "say why the best mapping of a layer is as it is")
+    _workload(explain)
+    explain.add_argument("--arch", required=True, metavar="ARCH", help="architecture: zoo name or file")
+    _space(explain)
+    explain.add_argument("--objective", default="edp", metavar="WHAT", help="energy, latency or edp (default)")
+    explain.set_defaults(cost_model="corrected")
 
     count = _command(commands, "count", _count, "count the mappings of a network's layers")
     _workload(count)
@@ -412,9 +424,12 @@ def _network_dict(result: NetworkResult) -> dict[str, Any]:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from fastmap import text
+    from fastmap.analysis import compare, repairs
     from fastmap.evaluation import evaluate
     from fastmap.loading import load_architecture, load_mapping
 
+    if options.objective is not None and not options.compare:
+        raise InputError("--objective belongs to --compare: the cost of a mapping has none")
     workload = _load_workload(options)
     layers = _chosen(options, workload)
     if len(layers) != 1:
@@ -422,10 +437,55 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise InputError(f"evaluate takes one layer: choose one of {workload.name}'s with --layer ({names})")
     architecture = load_architecture(options.arch)
     found = evaluate(layers[0], architecture, load_mapping(options.mapping), options.cost_model)
+    applied = repairs(layers[0], architecture, found.mapping)
+    compared = None
+    if options.compare:
+        compared = compare(
+            layers[0], architecture, found.mapping, options.objective or "edp", cost_model=options.cost_model
+        )
     if options.json:
-        print(json.dumps(found.to_dict(), indent=1))
-    else:
-        print(text.explain(found, architecture) if options.explain else text.figures(found))
+        data = found.to_dict() | applied.to_dict()
+        if compared is not None:
+            data["comparison"] = {key: value for key, value in compared.to_dict().items() if key != "mapping"}
+        print(json.dumps(data, indent=1))
+        return 0
+    parts = [text.explain(found, architecture) if options.explain else text.figures(found)]
+    if options.explain:
+        parts.append(text.repairs(applied))
+    if compared is not None:
+        parts.append(text.comparison(compared, architecture))
+    print("\n\n".join(parts))
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from fastmap import text
+    from fastmap.analysis import explain
+    from fastmap.loading import load_architecture
+
+    workload = _load_workload(options)
+    architecture = load_architecture(options.arch)
+    local: dict[str, Architecture] = {}
+    if options.data_locality:
+        from fastmap.locality import localize
+
+        local = localize(workload, architecture)
+    constraints = _constraints(options, architecture)
+    same: dict[Any, list[Layer]] = {}
+    for layer in _chosen(options, workload):
+        on = local.get(layer.name, architecture)
+        same.setdefault((layer.signature, on.model_dump_json(), constraints(layer).model_dump_json()), []).append(layer)
+    data = []
+    for number, (layer, *others) in enumerate(same.values()):
+        on = local.get(layer.name, architecture)
+        found = explain(layer, on, options.objective, options.cost_model, constraints(layer))
+        also = [other.name for other in others]
+        if options.json:
+            data.append(found.to_dict() | {"also": also})
+        else:  # as soon as it is there: each takes a dozen searches
+            print(("\n" if number else "") + text.explanation(found, on, also), flush=True)
+    if options.json:
+        print(json.dumps(data, indent=1))
     return 0
 
 

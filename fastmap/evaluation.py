@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
+from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +17,19 @@ from fastmap.kernels import cost as cost_kernels
 from fastmap.kernels.array import array_use
 from fastmap.kernels.evaluate import prefix_tables
 from fastmap.kernels.macro import VARIANT_ZIGZAG, area_mm2, array_energy_pj, clock_ns
-from fastmap.kernels.problem import MAX_LEVELS, MAX_LOOPS, SCRATCH, UNROLLING, unroll
-from fastmap.kernels.traffic import ACCESSES, CONTENT_BITS, N_STATE, N_TRAFFIC, weight_change_pj
+from fastmap.kernels.problem import MAX_LEVELS, MAX_LOOPS, SCRATCH, UNROLLING, tensor_size, unroll
+from fastmap.kernels.traffic import (
+    ACCESSES,
+    CONTENT_BITS,
+    CYCLES,
+    N_STATE,
+    N_TRAFFIC,
+    TRANSFER_CYCLES,
+    weight_change_pj,
+)
 from fastmap.layer import Layer
 from fastmap.lowering import TECHNOLOGY, lower, lower_macro, lower_spatial, new_record
-from fastmap.mapping import Mapping
+from fastmap.mapping import Loop, Mapping, SpatialMapping
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,8 @@ class Evaluation:
     merged: dict[str, tuple[int, ...]]
     #: operand -> one entry a memory level: accesses of the full bandwidth per direction
     accesses: dict[str, list[dict[str, Any]]]
+    #: operand -> one entry a memory level: how often each element of the operand moves, per direction
+    moves: dict[str, list[dict[str, Any]]]
 
     @property
     def latency_ns(self) -> float:
@@ -145,68 +157,110 @@ def architecture_area_mm2(architecture: Architecture) -> AreaMm2:
     return AreaMm2(total=float(imc + memory), imc=float(imc), memory=float(memory))
 
 
-def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping, cost_model: str = "zigzag") -> Evaluation:
+class NestCost:
+    """The kernels' tables of one spatial mapping, and of one loop order at a time.
+
+    Attributes:
+        needed: int64[8], the temporal iterations that the cost model needs of each dimension.
+        cuts, cost, failure, scratch: what the kernels say about the allocation costed last.
+    """
+
+    def __init__(self, problem: Any, architecture: Architecture, spatial: SpatialMapping) -> None:
+        self.problem = problem
+        self.array_dim, self.loop_dim, self.factor = lower_spatial(architecture, spatial.unrolling)
+        self.unrolling, self.scratch = new_record(UNROLLING), new_record(SCRATCH)
+        unroll(problem, self.array_dim, self.loop_dim, self.factor, self.unrolling)
+        self.needed = self.unrolling["remaining"].copy()
+        self.cuts = np.zeros((3, MAX_LEVELS), np.int64)
+        self.cost = np.empty(cost_kernels.N_COSTS)
+        self.failure = np.zeros(3)
+
+    def order(self, temporal: Sequence[Loop], first_dimension: str) -> None:
+        """Fill the tables of a loop order, innermost first; a layer without loops has one of one iteration."""
+        self.empty = not temporal
+        loops = temporal or ((first_dimension, 1),)
+        self.depth = len(loops)
+        self.dim = np.array([LOOP_DIMENSIONS.index(dim) for dim, _ in loops], np.int64)
+        self.size = np.array([size for _, size in loops], np.int64)
+        rows = int(self.problem["rows"])
+        self.states = np.empty((self.depth + 1, N_STATE))
+        self.content = np.empty((rows, self.depth + 1))
+        self.traffic = np.zeros((rows, self.depth + 2, N_TRAFFIC))
+        prefix_tables(
+            self.problem, self.unrolling, self.dim, self.size, self.scratch, self.states, self.content, self.traffic
+        )
+
+    def allocate(self, allocation: MappingABC[str, Sequence[int]] | None) -> bool:
+        """Cost an allocation of the order, None for the greedy one. Returns whether it fits."""
+        if allocation is not None:
+            for o, operand in enumerate(OPERANDS):
+                given = allocation[operand]
+                # A fully unrolled layer has one loop of one iteration that a user does not write.
+                self.cuts[o, : len(given)] = [*given[:-1], 1] if self.empty else given
+        return bool(
+            cost_kernels.mapping_cost(
+                self.problem,
+                self.unrolling,
+                self.states,
+                self.content,
+                self.traffic,
+                np.arange(self.depth + 1),
+                self.dim,
+                self.size,
+                self.depth,
+                -1,
+                allocation is None,
+                self.cuts,
+                self.scratch,
+                self.cost,
+                self.failure,
+            )
+        )
+
+
+def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping, cost_model: str = "corrected") -> Evaluation:
     """Cost one mapping.
 
     Args:
         layer, architecture: what is mapped on what.
         mapping: without ``allocation``, the greedy one is applied.
-        cost_model: ``zigzag``: the numbers of ZigZag 3.9.1; ``corrected``: the same without its numerical accidents
-            (``kernels/problem.py`` lists them).
+        cost_model: ``corrected``: the numbers of ZigZag 3.9.1 without its numerical accidents (``kernels/problem.py``
+            lists them); ``zigzag``: with them.
 
     Raises:
         MappingError: the mapping does not belong to the layer and architecture, or does not fit a memory.
     """
     mapping.check(layer, architecture)
-    loops = mapping.temporal or ((layer.dimension_order[0], 1),)
-    if len(loops) > MAX_LOOPS:
+    return _evaluate(layer, architecture, mapping, cost_model, None)
+
+
+def evaluate_repaired(
+    layer: Layer, architecture: Architecture, mapping: Mapping, repairs: Collection[str]
+) -> Evaluation:
+    """Cost one mapping as ZigZag does but for some repairs (names of ``lowering.REPAIRS``).
+
+    The temporal loops are taken as written, whether the repairs need as many iterations or not.
+    """
+    return _evaluate(layer, architecture, mapping, "zigzag", repairs)
+
+
+def _evaluate(
+    layer: Layer, architecture: Architecture, mapping: Mapping, cost_model: str, repairs: Collection[str] | None
+) -> Evaluation:
+    if len(mapping.temporal) > MAX_LOOPS:
         raise MappingError(
-            f"mapping of {layer.name}: it has {len(loops)} temporal loops; at most {MAX_LOOPS} can be costed"
+            f"mapping of {layer.name}: it has {len(mapping.temporal)} temporal loops; at most {MAX_LOOPS} can be costed"
         )
-    problem = lower(layer, architecture, cost_model)
-    array_dim, loop_dim, factor = lower_spatial(architecture, mapping.spatial.unrolling)
-    unrolling, scratch = new_record(UNROLLING), new_record(SCRATCH)
-    unroll(problem, array_dim, loop_dim, factor, unrolling)
-    nest_dim = np.array([LOOP_DIMENSIONS.index(dim) for dim, _ in loops], np.int64)
-    nest_size = np.array([size for _, size in loops], np.int64)
-    rows, depth = int(problem["rows"]), len(loops)
-    states = np.empty((depth + 1, N_STATE))
-    content = np.empty((rows, depth + 1))
-    traffic = np.zeros((rows, depth + 2, N_TRAFFIC))
-    prefix_tables(problem, unrolling, nest_dim, nest_size, scratch, states, content, traffic)
-    cuts = np.zeros((3, MAX_LEVELS), np.int64)
-    greedy = mapping.allocation is None
-    if mapping.allocation is not None:
-        for o, operand in enumerate(OPERANDS):
-            given = mapping.allocation[operand]
-            # A fully unrolled layer has one loop of one iteration that a user does not write.
-            cuts[o, : len(given)] = given if mapping.temporal else [*given[:-1], 1]
-    cost = np.empty(cost_kernels.N_COSTS)
-    failure = np.zeros(3)
-    fits = cost_kernels.mapping_cost(
-        problem,
-        unrolling,
-        states,
-        content,
-        traffic,
-        np.arange(depth + 1),
-        nest_dim,
-        nest_size,
-        depth,
-        -1,
-        greedy,
-        cuts,
-        scratch,
-        cost,
-        failure,
-    )
-    if not fits:
-        raise MappingError(_misfit(layer, architecture, failure, greedy))
+    problem = lower(layer, architecture, cost_model, repairs)
+    nest = NestCost(problem, architecture, mapping.spatial)
+    nest.order(mapping.temporal, layer.dimension_order[0])
+    if not nest.allocate(mapping.allocation):
+        raise MappingError(_misfit(layer, architecture, nest.failure, mapping.allocation is None))
+    unrolling, scratch, traffic, cost = nest.unrolling, nest.scratch, nest.traffic, nest.cost
 
     accesses: dict[str, list[dict[str, Any]]] = {}
     memory_breakdown: dict[str, list[dict[str, Any]]] = {}
     fill: dict[str, list[float]] = {}
-    used = np.zeros(len(architecture.memories))
     for o, operand in enumerate(OPERANDS):
         accesses[operand], memory_breakdown[operand], fill[operand] = [], [], []
         for level, m in enumerate(architecture.chain(operand)):
@@ -228,13 +282,16 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping, cost_mo
             row = int(problem["first_row"][o]) + level + 1
             share = float(traffic[row, scratch["column"][row], CONTENT_BITS]) / memory.size_bits
             fill[operand].append(share)
-            used[m] += share
     memory_pj = sum(
         level[direction] for levels in memory_breakdown.values() for level in levels for direction in DIRECTIONS
     )
     periods = float(scratch["count"][0])
     mac_breakdown = _array_breakdown_pj(
-        layer, architecture, problem, array_dim, loop_dim, factor, weight_change_pj(problem, unrolling, periods)
+        layer,
+        architecture,
+        problem,
+        (nest.array_dim, nest.loop_dim, nest.factor),
+        weight_change_pj(problem, unrolling, periods),
     )
     mac_pj = sum(mac_breakdown.values())
 
@@ -250,7 +307,7 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping, cost_mo
     found = mapping.model_copy(
         update={
             "allocation": {
-                operand: tuple(int(c) for c in cuts[o, : problem["levels"][o]])
+                operand: tuple(int(c) for c in nest.cuts[o, : problem["levels"][o]])
                 if mapping.temporal
                 else (0,) * int(problem["levels"][o])
                 for o, operand in enumerate(OPERANDS)
@@ -260,7 +317,7 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping, cost_mo
     return Evaluation(
         layer=layer.name,
         architecture=architecture.name,
-        cost_model=cost_model,
+        cost_model=cost_model if repairs is None else "+".join(("zigzag", *repairs)),
         energy_pj=EnergyPj(memory_pj + mac_pj, mac_pj, memory_pj, mac_breakdown, memory_breakdown),
         latency_cycles=LatencyCycles(
             total=float(cost[cost_kernels.LATENCY_CYCLES]),
@@ -283,21 +340,43 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping, cost_mo
             for o, operand in enumerate(OPERANDS)
         },
         accesses=accesses,
+        moves=_moves(architecture, nest),
     )
 
 
+def _moves(architecture: Architecture, nest: NestCost) -> dict[str, list[dict[str, Any]]]:
+    """How often each element of an operand moves at each memory level, per direction."""
+    problem, unrolling, scratch = nest.problem, nest.unrolling, nest.scratch
+    cycles = nest.states[:, CYCLES]
+    moves: dict[str, list[dict[str, Any]]] = {}
+    for o, operand in enumerate(OPERANDS):
+        moves[operand] = []
+        first = int(problem["first_row"][o])
+        distinct = float(tensor_size(problem, o, problem["loop_size"].astype(float)))
+        for level, m in enumerate(architecture.chain(operand)):
+            entry: dict[str, Any] = {"memory": architecture.memories[m].name}
+            for d, direction in enumerate(DIRECTIONS):
+                k = level + (1 if d >= 2 else 0)
+                row = first + k
+                position = int(scratch["position"][row])
+                elements = 0.0
+                if nest.traffic[row, scratch["column"][row], TRANSFER_CYCLES + d] > 0:
+                    # As in the kernel: the boundary inside level 0 moves single elements.
+                    elements = float(np.rint(nest.content[row, position])) if k > 0 else 1.0
+                    elements *= math.trunc(cycles[-1] / cycles[position])
+                    elements *= float(unrolling["multicast"][0, row]) if d < 2 else 1.0
+                    elements *= float(unrolling["instances"][0, first + level])
+                entry[direction] = elements / distinct
+            moves[operand].append(entry)
+    return moves
+
+
 def _array_breakdown_pj(
-    layer: Layer,
-    architecture: Architecture,
-    problem: Any,
-    array_dim: Any,
-    loop_dim: Any,
-    factor: Any,
-    precharging_pj: float,
+    layer: Layer, architecture: Architecture, problem: Any, spatial_loops: tuple[Any, Any, Any], precharging_pj: float
 ) -> dict[str, float]:
     if architecture.array.kind == "mac":
         return {"mac_units": architecture.array.unit_energy_pj * layer.macs}
-    rows, columns, activations = array_use(problem, array_dim, loop_dim, factor)
+    rows, columns, activations = array_use(problem, *spatial_loops)
     energy = array_energy_pj(
         lower_macro(architecture), TECHNOLOGY, VARIANT_ZIGZAG, rows, rows, columns, activations, 0.0
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,13 @@ IntArray = npt.NDArray[np.int64]
 TECHNOLOGY = macro_kernels.TECHNOLOGY_28NM
 
 
+#: Name of each repair of ZigZag's numbers -> its bit of ``PROBLEM.repairs``.
+REPAIRS = {
+    "whole_iterations": problem_kernels.WHOLE_ITERATIONS,
+    "joint_coverage": problem_kernels.JOINT_COVERAGE,
+    "true_extents": problem_kernels.TRUE_EXTENTS,
+    "all_accesses": problem_kernels.ALL_ACCESSES,
+}
 #: Name of each cost model -> the repairs that it makes to ZigZag's numbers.
 COST_MODELS = {"zigzag": 0, "corrected": problem_kernels.ALL_REPAIRS}
 
@@ -35,8 +43,25 @@ def check_cost_model(name: str) -> str:
     return name
 
 
-def lower(layer: Layer, architecture: Architecture, cost_model: str = "zigzag") -> Any:
+def repair_bits(names: Collection[str]) -> int:
+    """Return the bits of some repairs.
+
+    Raises:
+        InputError: there is no repair of a name.
+    """
+    for name in names:
+        if name not in REPAIRS:
+            raise InputError(f"repairs must be of {', '.join(REPAIRS)}, not {name!r}")
+    return sum(REPAIRS[name] for name in set(names))
+
+
+def lower(
+    layer: Layer, architecture: Architecture, cost_model: str = "zigzag", repairs: Collection[str] | None = None
+) -> Any:
     """Return the record (``kernels.problem.PROBLEM``) of one layer on one architecture.
+
+    Args:
+        repairs: these of ``REPAIRS`` instead of those of the cost model.
 
     Raises:
         InputError: the architecture has more memories, ports or dimensions than the kernels have room for.
@@ -52,7 +77,7 @@ def lower(layer: Layer, architecture: Architecture, cost_model: str = "zigzag") 
         if count > limit:
             raise InputError(f"{architecture.name} has {count} {what}; at most {limit} can be modelled")
     record = new_record(problem_kernels.PROBLEM)
-    record["repairs"] = COST_MODELS[check_cost_model(cost_model)]
+    record["repairs"] = COST_MODELS[check_cost_model(cost_model)] if repairs is None else repair_bits(repairs)
     record["loop_size"] = [layer.size(dim) for dim in LOOP_DIMENSIONS]
     order = [LOOP_DIMENSIONS.index(dim) for dim in layer.dimension_order]
     record["dimension_order"][: len(order)] = order

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastmap.dimensions import DIRECTIONS, OPERANDS
 
 if TYPE_CHECKING:
+    from fastmap.analysis import Comparison, Distribution, Explanation, Repairs, Totals
     from fastmap.architecture import Architecture
     from fastmap.evaluation import Evaluation
     from fastmap.macro import MacroReport
@@ -55,6 +56,14 @@ def duration(ns: float) -> str:
 def delay_product(pj_ns: float) -> str:
     """Energy-delay product for a person."""
     return quantity(pj_ns * 1e-21, "J s")
+
+
+def readable_time(seconds: float) -> str:
+    """Seconds as a person would say them."""
+    for unit, length in (("years", 31557600.0), ("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else "less than 1 s"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], width: int | None = None) -> str:
@@ -144,8 +153,7 @@ def network(result: NetworkResult, objective: str, width: int | None = None) -> 
         "<spatial mapping",
         "<loop nest, innermost first",
     )
-    goal = {"edp": "EDP"}.get(objective, objective)
-    title = f"{result.workload} on {result.architecture.name}, best {goal} of each layer"
+    title = f"{result.workload} on {result.architecture.name}, best {goal(objective)} of each layer"
     return "\n".join((title, table(header, rows, width), effort(result)))
 
 
@@ -243,6 +251,163 @@ def latency_table(evaluation: Evaluation) -> str:
     for cycles, port in sorted(stalls, reverse=True):
         rows.append((f"  stall at {port}", f"{cycles:,.0f}"))
     return table(("latency", "cycles"), rows)
+
+
+def signed(value: float, shown: str) -> str:
+    """A difference with its sign, ``shown`` being its absolute value."""
+    return f"{'+' if value > 0 else '-'}{shown}" if value else "-"
+
+
+def relative(change: float) -> str:
+    """A relative change with its sign."""
+    return signed(change, percent(abs(change)))
+
+
+def goal(objective: str) -> str:
+    """The name of an objective."""
+    return {"edp": "EDP"}.get(objective, objective)
+
+
+def objective_value(value: float, objective: str) -> str:
+    """A value of an objective with its unit."""
+    if objective == "latency":
+        return f"{value:,.0f} cycles"
+    return energy(value) if objective == "energy" else delay_product(value)
+
+
+def repairs(found: Repairs) -> str:
+    """The repairs that apply to a mapping, and its cost without and with them."""
+
+    def row(name: str, totals: Totals | None, text: str = "", sign: bool = True) -> tuple[str, str, str, str]:
+        if totals is None:
+            return name, "does not fit", "", text
+        pj, cycles = totals.energy_pj, totals.latency_cycles
+        if not sign:
+            return name, energy(pj), f"{cycles:,.0f}", text
+        return name, signed(pj, energy(abs(pj))), signed(cycles, f"{abs(cycles):,.0f}"), text
+
+    applied = [repair for repair in found if repair.applies]
+    if not applied:
+        return "no repair of the corrected cost model changes this mapping: it costs as much by ZigZag's numbers"
+    rows = [row("ZigZag's numbers", found.zigzag, sign=False)]
+    for repair in applied:
+        counts = "".join(
+            f" ({before} iterations of {dim} become {after})" for dim, (before, after) in repair.iterations.items()
+        )
+        rows.append(row(repair.name, repair.alone, repair.description + counts))
+    if found.interaction is not None and (found.interaction.energy_pj or found.interaction.latency_cycles):
+        rows.append(row("acting together", found.interaction, "what the single changes leave of the difference"))
+    rows.append(row("corrected", found.corrected, sign=False))
+    return table(("repairs", "energy", "cycles", "<what each changes alone"), rows, 100)
+
+
+def most(share: float) -> str:
+    """A share as a percentage that is 100 % only where it is all of it."""
+    if not 0.99 < share < 1.0:
+        return percent(share)
+    digits = min(12, 1 - math.floor(math.log10(100 * (1.0 - share)) + 1e-9))
+    return f"{100 * share:.{digits}f} %"
+
+
+def distribution(found: Distribution) -> str:
+    """Where a mapping stands among all, in one sentence."""
+    low, high = most(found.low), most(found.high)
+    if found.confidence is None:
+        share = "none" if not found.high else low if low == high else f"{low} to {high}"
+        return f"{share} of all {found.mappings:,} mappings that fit {'is' if share == 'none' else 'are'} better"
+    drawn = f"{found.mappings:,} drawn at random, of a space of {found.mappings_total:.3g}"
+    confidence = f"{percent(found.confidence)} confidence"
+    if not found.better:
+        return f"at most {high} of all mappings that fit are better (with {confidence}: none of {drawn})"
+    return (
+        f"about {most(found.better)} of all mappings that fit are better ({low} to {high} with {confidence}: {drawn})"
+    )
+
+
+def comparison(found: Comparison, architecture: Architecture, differences: int = 8) -> str:
+    """A mapping beside the optimum: gap, place among all mappings, differences of energy and cycles, both nests."""
+    name = goal(found.objective)
+    mine, best = found.mine, found.best
+    proven = "proven optimum" if found.found.optimal else "best found"
+    if found.gap > 9:
+        gap = f"{found.gap + 1:,.3g} times the {proven}"
+    elif found.gap > 1e-9:
+        gap = f"{percent(found.gap)} above the {proven}"
+    elif found.gap < -1e-9:
+        gap = f"{percent(-found.gap)} below the {proven}: the space searched does not hold this mapping"
+    else:
+        gap = f"equal to the {proven}"
+    lines = [
+        f"{mine.layer} on {mine.architecture}: {name} {gap}",
+        *textwrap.wrap(distribution(found.distribution), 98, initial_indent="  ", subsequent_indent="  "),
+    ]
+    rows = [
+        ("energy", energy(mine.energy_pj.total), energy(best.energy_pj.total)),
+        ("latency", f"{mine.latency_cycles.total:,.0f} cycles", f"{best.latency_cycles.total:,.0f} cycles"),
+        ("EDP", delay_product(mine.edp_pj_ns), delay_product(best.edp_pj_ns)),
+        ("array use", percent(mine.utilization.array), percent(best.utilization.array)),
+    ]
+    parts = ["\n".join(lines), table(("", "this mapping", "optimum"), rows)]
+    if found.differences:
+        shown = [f"  {each.words}" for each in found.differences[:differences]]
+        if len(found.differences) > differences:
+            shown.append(f"  and {len(found.differences) - differences} smaller differences")
+        parts.append("\n".join(["where the energy differs", *shown]))
+    changed = [(cause, a, b) for cause, (a, b) in found.cycles.items() if a != b]
+    if changed:
+        cycles = [(cause, f"{a:,.0f}", f"{b:,.0f}", signed(a - b, f"{abs(a - b):,.0f}")) for cause, a, b in changed]
+        parts.append(table(("cycles", "this mapping", "optimum", "difference"), cycles))
+    parts.append("this mapping\n" + loop_nest(mine.mapping, architecture))
+    parts.append("optimum\n" + loop_nest(best.mapping, architecture))
+    return "\n\n".join(parts)
+
+
+def explanation(found: Explanation, architecture: Architecture, also: Sequence[str] = ()) -> str:
+    """Why an optimum is as it is."""
+    name = goal(found.objective)
+    proven = "proven optimal" if found.found.optimal else "the best found, not proven"
+    title, *rest = figures(found.best, also).split("\n")
+    energies = [
+        (f"{row['operand']} in {row['memory']}" if row["operand"] in OPERANDS else f"array: {row['memory']}",
+         energy(row["energy_pj"]), percent(row["share"]))
+        for row in found.energies
+        if row["energy_pj"]
+    ]  # fmt: skip
+    moves = [
+        (f"{operand} in {level['memory']}", *(f"{level[d]:.4g}" if level[d] else "-" for d in DIRECTIONS))
+        for operand, levels in found.best.moves.items()
+        for level in levels
+    ]
+    prices = [
+        (
+            f"capacity of {price.memory}"
+            if price.resource == "capacity"
+            else f"bandwidth of {price.memory} ({', '.join(price.ports)})",
+            objective_value(price.value, found.objective) if price.change else "",
+            relative(price.change) if price.change else "nothing",
+        )
+        for price in found.prices
+    ]
+    others = []
+    for each in found.alternatives:
+        what = f"{each.operand} stays in {each.memory}"
+        if each.best is None or each.value is None or each.change is None:
+            others.append((what, "", "no such mapping", "", ""))
+            continue
+        change = "the optimum" if each.optimum else relative(each.change) if each.change else "as good"
+        value = objective_value(each.value, found.objective)
+        others.append((what, value, change, spatial(each.best.mapping.spatial), nest(each.best.mapping.temporal)))
+    parts = [
+        "\n".join([f"{title}: best {name}, {proven}", *rest]),
+        loop_nest(found.best.mapping, architecture),
+        table(("where the energy goes", "energy", "share"), energies),
+        table(
+            ("moves of each element", "read to below", "write from below", "read to above", "write from above"), moves
+        ),
+        table(("what twice as much would change", name, "change"), prices),
+        table(("other dataflows", name, "change", "<spatial mapping", "<loop nest, innermost first"), others, 100),
+    ]
+    return "\n\n".join(parts)
 
 
 def macro(report: MacroReport, name: str) -> str:

@@ -9,6 +9,7 @@ import random
 import numpy as np
 import pytest
 
+from fastmap.analysis import DESCRIPTIONS
 from fastmap.errors import InputError
 from fastmap.evaluation import evaluate
 from fastmap.exploration import search
@@ -16,7 +17,7 @@ from fastmap.kernels import problem as kernels
 from fastmap.kernels.traffic import word_accesses
 from fastmap.layer import Layer
 from fastmap.loading import load_architecture
-from fastmap.lowering import lower, lower_spatial, new_record
+from fastmap.lowering import REPAIRS, lower, lower_spatial, new_record
 from fastmap.mapping import Constraints, Mapping
 from fastmap.mapspace import Mapspace
 
@@ -120,7 +121,7 @@ def test_both_models_agree_where_nothing_is_repaired():
         architecture = AIMC.model_copy(update={"memories": tuple(memories)})
         spatial = {"D1": {"K": sizes["K"]}, "D2": {"C": sizes["C"]}}
         space = Mapspace.build(layer, architecture, Constraints(spatial=spatial))
-        mapping = space.decode(0, pick.randrange(space.size))
+        mapping = space.decode(0, pick.randrange(space.orders[0]))
         plain, repaired = (evaluate(layer, architecture, mapping, model) for model in ("zigzag", "corrected"))
         assert repaired.energy_pj.total == pytest.approx(plain.energy_pj.total, rel=1e-12)
         assert repaired.latency_cycles == plain.latency_cycles
@@ -138,7 +139,7 @@ def test_the_search_uses_the_model_and_its_evaluation_agrees():
         assert each.cost_model == "corrected"
         assert each.energy_pj.total == pytest.approx(stored.energy_pj[place], rel=1e-12)
         assert each.latency_cycles.total == stored.latency_cycles[place]
-    plain = search(layer, BANKS, "energy", constraints=constraints)
+    plain = search(layer, BANKS, "energy", cost_model="zigzag", constraints=constraints)
     assert found.value(0) > plain.value(0)  # ZigZag's accidents are cheaper than the truth
 
 
@@ -149,6 +150,21 @@ def test_unknown_model():
 
 
 def test_every_repair_is_part_of_the_corrected_model():
-    repairs = [kernels.WHOLE_ITERATIONS, kernels.JOINT_COVERAGE, kernels.TRUE_EXTENTS, kernels.ALL_ACCESSES]
-    assert np.bitwise_or.reduce(repairs) == sum(repairs) == lower(Layer(K=2), AIMC, "corrected")["repairs"]
-    assert lower(Layer(K=2), AIMC)["repairs"] == 0
+    bits = [kernels.WHOLE_ITERATIONS, kernels.JOINT_COVERAGE, kernels.TRUE_EXTENTS, kernels.ALL_ACCESSES]
+    assert list(REPAIRS.values()) == bits
+    assert list(REPAIRS) == list(DESCRIPTIONS)
+    assert np.bitwise_or.reduce(bits) == sum(bits) == lower(Layer(K=2), AIMC, "corrected")["repairs"]
+    assert lower(Layer(K=2), AIMC, "zigzag")["repairs"] == 0
+
+
+def test_any_of_the_repairs_can_be_asked_for():
+    for count in range(5):
+        for names in itertools.combinations(REPAIRS, count):
+            assert lower(Layer(K=2), AIMC, repairs=names)["repairs"] == sum(REPAIRS[name] for name in names)
+    with pytest.raises(InputError, match=r"repairs must be of whole_iterations, joint_coverage, .*, not 'all'"):
+        lower(Layer(K=2), AIMC, repairs=["all"])
+
+
+def test_the_corrected_model_is_the_default():
+    mapping = Mapping.from_dict({"spatial": {"D1": {"K": 5}}, "temporal": [["K", 7]]})
+    assert evaluate(Layer(K=34), AIMC, mapping) == evaluate(Layer(K=34), AIMC, mapping, "corrected")

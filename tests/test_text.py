@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import fastmap as fm
 from fastmap import text
+from fastmap.analysis import Distribution, Repair, Repairs, Totals
 from fastmap.dimensions import DIRECTIONS, OPERANDS
 from fastmap.exploration import plan_network, search_network
 from fastmap.macro import architecture_report
@@ -258,3 +259,81 @@ def test_a_macro() -> None:
         for name, values in shown.items():
             expected = data.get(name, 0.0)
             assert (0.0 if values[column] == "-" else float(values[column])) == pytest.approx(expected, rel=1e-4)
+
+
+# -------------------------------------------------------------------------------------------- comparisons and repairs
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [(0.5, "50 %"), (0.99, "99 %"), (0.9987, "99.87 %"), (0.99999, "99.9990 %"), (1.0, "100 %"), (0.0, "0 %")],
+)
+def test_only_all_of_it_is_a_hundred_percent(share: float, expected: str) -> None:
+    assert text.most(share) == expected
+
+
+def test_changes_have_a_sign() -> None:
+    assert [text.relative(change) for change in (0.25, -0.25, 0.0)] == ["+25 %", "-25 %", "-"]
+
+
+def test_values_of_objectives() -> None:
+    assert text.objective_value(1e6, "energy") == "1.000 uJ"
+    assert text.objective_value(12345.0, "latency") == "12,345 cycles"
+    assert text.objective_value(1e9, "edp") == "1.000 pJ s"
+
+
+@pytest.mark.parametrize(
+    ("shares", "confidence", "expected"),
+    [
+        ((0.0, 0.0, 0.0), None, "none of all 12,000 mappings that fit is better"),
+        ((0.25, 0.25, 0.25), None, "25 % of all 12,000 mappings that fit are better"),
+        ((0.25, 0.24, 0.26), None, "24 % to 26 % of all 12,000 mappings that fit are better"),
+        (
+            (0.25, 0.24, 0.26),
+            0.95,
+            "about 25 % of all mappings that fit are better (24 % to 26 % with 95 % confidence: 12,000 drawn at random"
+            ", of a space of 3e+30)",
+        ),
+        (
+            (0.0, 0.0, 0.0004),
+            0.95,
+            "at most 0.04 % of all mappings that fit are better (with 95 % confidence: none of 12,000 drawn at random, "
+            "of a space of 3e+30)",
+        ),
+    ],
+)
+def test_a_place_among_all_mappings(
+    shares: tuple[float, float, float], confidence: float | None, expected: str
+) -> None:
+    method = "enumeration" if confidence is None else "sample"
+    assert text.distribution(Distribution(method, *shares, confidence, 12_000, 3 * 10**30)) == expected
+
+
+def test_repairs_that_act_together() -> None:
+    def repair(name: str, applies: bool, pj: float) -> Repair:
+        return Repair(name, f"what {name} does", applies, Totals(pj, 0.0), Totals(pj, 0.0), {})
+
+    found = Repairs(
+        (repair("one", True, 10.0), repair("two", True, 20.0), repair("three", False, 0.0)),
+        Totals(1000.0, 500.0),
+        Totals(1025.0, 500.0),
+    )
+    rows = [re.split("  +", line) for line in text.repairs(found).split("\n")]
+    assert rows[0] == ["repairs", "energy", "cycles", "what each changes alone"]
+    assert rows[2:] == [
+        ["ZigZag's numbers", "1.000 nJ", "500"],
+        ["one", "+10.00 pJ", "-", "what one does"],
+        ["two", "+20.00 pJ", "-", "what two does"],
+        ["acting together", "-5.000 pJ", "-", "what the single changes leave of the difference"],
+        ["corrected", "1.025 nJ", "500"],
+    ]
+
+
+def test_readable_time() -> None:
+    assert [text.readable_time(seconds) for seconds in (0.5, 90.0, 7300.0, 4e5, 1e11)] == [
+        "less than 1 s",
+        "90 s",
+        "2 hours",
+        "5 days",
+        "3,169 years",
+    ]
