@@ -43,7 +43,7 @@ ENUMERABLE = 200_000_000
 #: A bin of the histogram that holds a larger share of the mappings does not say where a mapping stands.
 WIDE = 0.02
 #: Mappings of a sample.
-SAMPLES = 10_000
+SAMPLES = 5_000
 #: A sample gives up after so many draws for each mapping wanted.
 DRAWS_PER_SAMPLE = 20
 SEED = 20_240_229
@@ -313,6 +313,9 @@ class Sampler:
         self._chains = [space.architecture.chain(operand) for operand in OPERANDS]
         rules = space.rules
         self._ruled = any(np.any(rules[name]) for name in ("bounded", "stationary", "even", "weights_once"))
+        names = ("temporal", "innermost", "outermost", "inside")
+        self._ordered = any(getattr(space.constraints, name) for name in names)
+        self._loops: dict[tuple[int, ...], list[Loop]] = {}
         self._nests: dict[int, tuple[NestCost, float]] = {}
 
     @cached_property
@@ -326,7 +329,7 @@ class Sampler:
         space = self.space
         spatial = bisect.bisect_right(self.ends, self.random.randrange(self.space.size))
         nest, array_pj = self._nest(spatial)
-        temporal = space.decode(spatial, self.random.randrange(space.orders[spatial])).temporal
+        temporal = self._order(spatial)
         nest.order(temporal, space.layer.dimension_order[0])
         share = 1.0
         if space.constraints.allocation == "greedy":
@@ -345,6 +348,18 @@ class Sampler:
         if not self._admitted(nest):
             return None
         return share, float(nest.cost[TOTAL_PJ]) + array_pj, float(nest.cost[LATENCY_CYCLES])
+
+    def _order(self, spatial: int) -> Sequence[Loop]:
+        """Return one of the orders under a spatial mapping."""
+        space = self.space
+        if self._ordered:
+            return space.decode(spatial, self.random.randrange(space.orders[spatial])).temporal
+        key = tuple(space.remaining[spatial].tolist())
+        if key not in self._loops:
+            self._loops[key] = list(space.decode(spatial, 0).temporal)
+        loops = self._loops[key].copy()
+        self.random.shuffle(loops)
+        return loops
 
     def _admitted(self, nest: NestCost) -> bool:
         """Whether the constraints admit the allocation costed last."""
