@@ -15,21 +15,29 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmap.architecture import Architecture
+from fastmap.constraints import check_constraints
 from fastmap.dimensions import LOOP_DIMENSIONS, OPERANDS
 from fastmap.errors import SearchError
-from fastmap.kernels.array import array_use
-from fastmap.kernels.orders import loop_items, unrank_order
+from fastmap.kernels.lattice import allowed_states, count_states, fill_lattice, lattice_items
 from fastmap.kernels.problem import MAX_LOOPS, SCRATCH, UNROLLING
-from fastmap.kernels.search import candidate_orders, unrolling_fits
+from fastmap.kernels.space import count_orders, describe_candidates
+from fastmap.kernels.traffic import N_STATE
 from fastmap.layer import Layer
 from fastmap.lowering import lower, new_record
 from fastmap.mapping import Constraints, Mapping, SpatialMapping
+from fastmap.rules import lower_rules
 from fastmap.zigzag_spatial import zigzag_spatial_mappings
 
 IntArray = npt.NDArray[np.int64]
 
-#: Largest number of orders of one spatial mapping that can be enumerated: ranks stay exact in 64 bits.
-MAX_ORDERS = 2**57
+#: Most orders that can be enumerated: their numbers stay exact in 64 bits.
+MAX_ORDERS = 2**62
+
+#: What the kernels give as number of loops where a fixed order does not multiply to the remaining iterations.
+NO_MULTIPLE = -2
+
+#: The largest primes below 2**62; counts up to their product, 10**74, are put together from remainders.
+PRIMES = (4611686018427387847, 4611686018427387817, 4611686018427387787, 4611686018427387761)
 
 #: Spatial mappings that ZigZag evaluates for each layer.
 ZIGZAG_SPATIAL_MAPPINGS = 3
@@ -68,10 +76,10 @@ def unroll_factors(size: int, limit: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Mapspace:
-    """All mappings of a layer on an architecture that the constraints admit, each order with its greedy allocation.
+    """All mappings of a layer on an architecture that the constraints admit.
 
-    Mappings are identified by (spatial index, order rank): the spatial mappings that keep the array busiest come
-    first (ZigZag's candidates keep its order), orders are ranked lexicographically.
+    Mappings are identified by (spatial index, order rank, allocation code): the spatial mappings that keep the array
+    busiest come first (ZigZag's candidates keep its order), orders are ranked lexicographically.
     """
 
     layer: Layer
@@ -79,10 +87,12 @@ class Mapspace:
     constraints: Constraints
     cost_model: str
     problem: Any  #: the record of ``lowering.lower``
+    rules: Any  #: the record of ``rules.lower_rules``
     array_dim: IntArray  #: int64[n], array dimension of each spatial loop
     loop_dim: IntArray  #: int64[n], loop dimension of each spatial loop
     candidates: IntArray  #: int64[S, n], factors of each spatial mapping, 0 for a loop that it lacks
     remaining: IntArray  #: int64[S, 8], temporal iterations of each loop dimension
+    loops: IntArray  #: int64[S], temporal loops
     orders: tuple[int, ...]  #: exact number of orders of each spatial mapping
 
     @classmethod
@@ -91,7 +101,7 @@ class Mapspace:
         layer: Layer,
         architecture: Architecture,
         constraints: Constraints | None = None,
-        cost_model: str = "zigzag",
+        cost_model: str = "corrected",
     ) -> Mapspace:
         """Enumerate the spatial mappings and count the orders.
 
@@ -99,68 +109,75 @@ class Mapspace:
             SearchError: the constraints admit nothing; the sentence says which one is to blame.
         """
         constraints = constraints or Constraints()
+        check_constraints(constraints, layer, architecture)
         problem = lower(layer, architecture, cost_model)
-        unrolling = new_record(UNROLLING)
+        rules = lower_rules(constraints, architecture)
         as_zigzag = constraints.spatial_candidates == "zigzag"
         if as_zigzag:
             array_dim, loop_dim, candidates = _zigzag_candidates(layer, architecture, constraints)
         else:
-            array_dim, loop_dim, candidates = _spatial_candidates(layer, architecture, problem, constraints)
-        fits = np.ones(len(candidates), np.bool_)
-        if constraints.spatial is None or as_zigzag:
-            scratch = new_record(SCRATCH)
-            unrolling_fits(problem, unrolling, scratch, array_dim, loop_dim, candidates, fits)
-        candidates = candidates[fits]
-        if not len(candidates):
+            array_dim, loop_dim, candidates = _spatial_candidates(layer, architecture, constraints)
+        own = constraints.spatial is None or as_zigzag
+        described = _describe(
+            problem, rules, array_dim, loop_dim, candidates, architecture if own and not as_zigzag else None
+        )
+        usable, remaining, loops, multiplicity = described
+        chosen = np.flatnonzero(usable) if own else np.arange(len(candidates))
+        where = f"{layer.name} on {architecture.name}"
+        if not len(chosen):
             raise SearchError(
                 f"{layer.name} fits nowhere on {architecture.name}: no admitted spatial mapping leaves room for a "
                 "single element of each operand in every memory"
             )
-        limit = constraints.loop_factor_limit or 0
-        count = len(candidates)
-        remaining = np.empty((count, len(LOOP_DIMENSIONS)), np.int64)
-        loops = np.empty(count, np.int64)
-        multiplicity = np.empty((count, MAX_LOOPS), np.int64)
-        candidate_orders(problem, unrolling, array_dim, loop_dim, candidates, limit, remaining, loops, multiplicity)
-
         iterations = np.prod(remaining, axis=1, dtype=float)
-        chosen = np.arange(count) if as_zigzag else np.argsort(iterations, kind="stable")
+        if not as_zigzag:
+            chosen = chosen[np.argsort(iterations[chosen], kind="stable")]
         if constraints.min_array_utilization is not None:
             units = math.prod(architecture.array.dimensions.values())
             utilization = layer.macs / units / iterations
             kept = chosen[utilization[chosen] >= constraints.min_array_utilization * (1 - 1e-12)]
             if not len(kept):
                 raise SearchError(
-                    f"{layer.name} on {architecture.name}: no spatial mapping uses min_array_utilization = "
+                    f"{where}: no spatial mapping uses min_array_utilization = "
                     f"{constraints.min_array_utilization:g} of the array; the most that any uses is "
-                    f"{utilization.max():.4g}"
+                    f"{utilization[chosen].max():.4g}"
                 )
             chosen = kept
-        if constraints.temporal is not None:
-            chosen = chosen[_covers(remaining[chosen], constraints.temporal)]
-            if not len(chosen):
-                raise SearchError(
-                    f"{layer.name} on {architecture.name}: the fixed temporal order does not multiply to what any "
-                    "admitted spatial mapping leaves"
-                )
-        if constraints.max_spatial_mappings is not None:
-            chosen = chosen[: constraints.max_spatial_mappings]
+        chosen = chosen[loops[chosen] != NO_MULTIPLE]
+        if not len(chosen):
+            raise SearchError(
+                f"{where}: the fixed temporal order does not multiply to what any admitted spatial mapping leaves"
+            )
         if np.any(loops[chosen] < 0):
             raise SearchError(f"{layer.name}: the layer splits into more than {MAX_LOOPS} prime factors")
         if constraints.temporal is not None:
-            orders = (1,) * len(chosen)
+            orders: tuple[int, ...] = (1,) * len(chosen)
+        elif constraints.innermost or constraints.outermost or constraints.inside:
+            orders = _count_orders(problem, rules, array_dim, loop_dim, candidates[chosen])
+            if not any(orders):
+                named = [name for name in ("innermost", "outermost", "inside") if getattr(constraints, name)]
+                raise SearchError(
+                    f"{where}: no order of the loops that any admitted spatial mapping leaves satisfies "
+                    f"{' and '.join(named)}"
+                )
+            chosen = chosen[np.array([count > 0 for count in orders])]
+            orders = tuple(count for count in orders if count)
         else:
             orders = _multinomials(multiplicity[chosen])
+        if constraints.max_spatial_mappings is not None:
+            chosen, orders = (part[: constraints.max_spatial_mappings] for part in (chosen, orders))
         return cls(
             layer,
             architecture,
             constraints,
             cost_model,
             problem,
+            rules,
             array_dim,
             loop_dim,
             candidates[chosen],
             remaining[chosen],
+            loops[chosen],
             orders,
         )
 
@@ -175,49 +192,55 @@ class Mapspace:
         array_dim: IntArray,
         loop_dim: IntArray,
         candidates: IntArray,
-        remaining: IntArray,
         orders: tuple[int, ...],
     ) -> Mapspace:
         """Put a stored space together again, so that its mappings keep their identities whatever is enumerated
         today.
         """
         problem = lower(layer, architecture, cost_model)
+        rules = lower_rules(constraints, architecture)
+        _, remaining, loops, _ = _describe(problem, rules, array_dim, loop_dim, candidates, None)
         return cls(
-            layer, architecture, constraints, cost_model, problem, array_dim, loop_dim, candidates, remaining, orders
+            layer,
+            architecture,
+            constraints,
+            cost_model,
+            problem,
+            rules,
+            array_dim,
+            loop_dim,
+            candidates,
+            remaining,
+            loops,
+            orders,
         )
 
     @cached_property
+    def allocations(self) -> tuple[int, ...]:
+        """Number of allocations of an order of each spatial mapping, whether they fit or not."""
+        if self.constraints.allocation == "greedy":
+            return (1,) * len(self.loops)
+        lower_levels = [int(levels) - 1 for levels in self.problem["levels"]]
+        known = {
+            n: math.prod(math.comb(n + levels, levels) for levels in lower_levels) for n in set(self.loops.tolist())
+        }
+        return tuple(known[n] for n in self.loops.tolist())
+
+    @cached_property
     def size(self) -> int:
-        """Exact number of mappings."""
-        return sum(self.orders)
-
-    @property
-    def loop_limit(self) -> int:
-        """Largest number of temporal loops, 0 for none."""
-        return self.constraints.loop_factor_limit or 0
-
-    @property
-    def _dimension_order(self) -> IntArray:
-        order: IntArray = self.problem["dimension_order"][: self.problem["dimensions"]]
-        return order
-
-    @property
-    def fixed_order(self) -> IntArray:
-        """The one order to cost as int64[n, 2] (loop dimension, size), n = 0 where orders are free."""
-        loops = [(LOOP_DIMENSIONS.index(dim), size) for dim, size in self.constraints.temporal or () if size > 1]
-        if self.constraints.temporal is not None and not loops:
-            loops = [(int(self._dimension_order[0]), 1)]
-        return np.array(loops, np.int64).reshape(-1, 2)
+        """Exact number of mappings, whether they fit or not: orders times allocations."""
+        return sum(orders * each for orders, each in zip(self.orders, self.allocations, strict=True))
 
     def offsets(self) -> IntArray:
-        """Number of the first mapping of each spatial mapping, and last the size: int64[S + 1].
+        """Number of the first order of each spatial mapping, and last that of all orders: int64[S + 1].
 
         Raises:
-            SearchError: the space is too large for its mappings to be numbered.
+            SearchError: the space is too large for its orders to be numbered.
         """
-        if self.size >= 2**62 or max(self.orders, default=0) >= MAX_ORDERS:
+        if sum(self.orders) >= MAX_ORDERS:
             raise SearchError(
-                f"{self.layer.name} on {self.architecture.name}: {self.size:.3e} mappings are too many to enumerate"
+                f"{self.layer.name} on {self.architecture.name}: {self.size:.3e} mappings are too many to enumerate; "
+                "search with the strategy optimal, or narrow the space with constraints"
             )
         return np.concatenate([[0], np.cumsum(np.array(self.orders, np.int64))]).astype(np.int64)
 
@@ -230,23 +253,134 @@ class Mapspace:
                 unrolling.setdefault(names[int(a)], {})[LOOP_DIMENSIONS[int(d)]] = int(factor)
         return SpatialMapping(unrolling=unrolling)
 
+    def lattice(self, index: int) -> Lattice:
+        """Return the lattice of loop orders of a spatial mapping."""
+        if index not in self._lattices:
+            self._lattices[index] = Lattice.build(self.problem, self.rules, self.remaining[index])
+        return self._lattices[index]
+
+    @cached_property
+    def _lattices(self) -> dict[int, Lattice]:
+        return {}
+
     def decode(self, spatial_index: int, order_rank: int, allocation_code: int = 0) -> Mapping:
         """Rebuild a mapping from its identity; without an allocation code, the allocation is left to the evaluator."""
-        if self.constraints.temporal is not None:
-            temporal = tuple((dim, size) for dim, size in self.constraints.temporal if size > 1)
-        else:
-            dim, size, count, order = (np.empty(MAX_LOOPS, np.int64) for _ in range(4))
-            items, loops = loop_items(
-                self.remaining[spatial_index], self._dimension_order, self.loop_limit, dim, size, count
-            )
-            unrank_order(items, count, loops, self.orders[spatial_index], order_rank, order)
-            temporal = tuple(
-                (LOOP_DIMENSIONS[int(dim[item])], int(size[item])) for item in order[:loops] if size[item] > 1
-            )
+        temporal = self.lattice(spatial_index).unrank(order_rank)
         allocation = None
         if allocation_code:
             allocation = decode_allocation(allocation_code, len(temporal), self.problem["levels"])
         return Mapping(spatial=self.spatial(spatial_index), temporal=temporal, allocation=allocation)
+
+    def identify(self, spatial_index: int, mapping: Mapping) -> tuple[int, int, int]:
+        """The identity of a mapping, with its allocation, of one of the spatial mappings; inverse of ``decode``."""
+        assert mapping.allocation is not None
+        rank = self.lattice(spatial_index).rank(mapping.temporal)
+        return spatial_index, rank, encode_allocation(mapping.allocation, len(mapping.temporal))
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """The loop orders that one spatial mapping leaves, and their ranks, in whole numbers of any size."""
+
+    items: tuple[tuple[str, int], ...]  #: (loop dimension, factor)
+    loops: int  #: length of an order
+    successor: IntArray  #: int64[S, items], see ``kernels.lattice``
+    completions: tuple[int, ...]  #: orders from each state on
+
+    @classmethod
+    def build(cls, problem: Any, rules: Any, remaining: IntArray) -> Lattice:
+        """Build the lattice of these remaining iterations."""
+        dim, size, count = (np.empty(MAX_LOOPS, np.int64) for _ in range(3))
+        items, loops = lattice_items(problem, rules, remaining, dim, size, count)
+        states = np.empty((count_states(rules, items, count), N_STATE))
+        successor = np.empty((len(states), items), np.int64)
+        allowed = np.empty(len(states), np.bool_)
+        fill_lattice(problem, rules, items, dim, size, count, states, successor)
+        allowed_states(rules, states, allowed)
+        completions = [0] * len(states)
+        for s in range(len(states) - 1, -1, -1):
+            if allowed[s]:
+                last = s == len(states) - 1
+                completions[s] = last + sum(completions[t] for t in successor[s].tolist() if t >= 0)
+        names = tuple((LOOP_DIMENSIONS[int(d)], int(n)) for d, n in zip(dim[:items], size[:items], strict=True))
+        return cls(names, loops, successor, tuple(completions))
+
+    def unrank(self, rank: int) -> tuple[tuple[str, int], ...]:
+        """The order of a rank, innermost loop first."""
+        state, order = 0, []
+        for _ in range(self.loops):
+            for item, following in enumerate(self.successor[state].tolist()):
+                count = self.completions[following] if following >= 0 else 0
+                if rank < count:
+                    order.append(self.items[item])
+                    state = following
+                    break
+                rank -= count
+        return tuple(order)
+
+    def rank(self, order: Iterable[tuple[str, int]]) -> int:
+        """The rank of an order; the inverse of ``unrank``."""
+        rank, state = 0, 0
+        for loop in order:
+            for item, following in enumerate(self.successor[state].tolist()):
+                if self.items[item] == loop and following >= 0:
+                    state = following
+                    break
+                rank += self.completions[following] if following >= 0 else 0
+        return rank
+
+
+def _describe(
+    problem: Any,
+    rules: Any,
+    array_dim: IntArray,
+    loop_dim: IntArray,
+    candidates: IntArray,
+    diagonal_on: Architecture | None,
+) -> tuple[npt.NDArray[np.bool_], IntArray, IntArray, IntArray]:
+    """What ``describe_candidates`` fills; diagonals must fit the rows of the array ``diagonal_on``."""
+    count = len(candidates)
+    usable = np.ones(count, np.bool_)
+    remaining, loops = np.empty((count, len(LOOP_DIMENSIONS)), np.int64), np.empty(count, np.int64)
+    multiplicity = np.empty((count, MAX_LOOPS), np.int64)
+    rows = 0
+    if diagonal_on is not None and diagonal_on.array.kind != "mac":
+        rows = diagonal_on.array.rows
+    unrolling, scratch = new_record(UNROLLING), new_record(SCRATCH)
+    describe_candidates(
+        problem,
+        rules,
+        unrolling,
+        scratch,
+        array_dim,
+        loop_dim,
+        candidates,
+        rows,
+        usable,
+        remaining,
+        loops,
+        multiplicity,
+    )
+    return usable, remaining, loops, multiplicity
+
+
+def _count_orders(
+    problem: Any, rules: Any, array_dim: IntArray, loop_dim: IntArray, candidates: IntArray
+) -> tuple[int, ...]:
+    """Exact number of orders of each candidate under the rules, put together from its remainders by several primes."""
+    residues = np.empty((len(candidates), len(PRIMES)), np.int64)
+    unrolling = new_record(UNROLLING)
+    count_orders(problem, rules, unrolling, array_dim, loop_dim, candidates, np.array(PRIMES), residues)
+    return tuple(whole_number(row) for row in residues.tolist())
+
+
+def whole_number(residues: Sequence[int]) -> int:
+    """The smallest non-negative number with these remainders by ``PRIMES`` (Chinese remainder theorem)."""
+    number, modulus = 0, 1
+    for residue, prime in zip(residues, PRIMES, strict=True):
+        number += modulus * ((residue - number) * pow(modulus, -1, prime) % prime)
+        modulus *= prime
+    return number
 
 
 def encode_allocation(allocation: MappingABC[str, Sequence[int]], loops: int) -> int:
@@ -276,8 +410,6 @@ def _zigzag_candidates(
 ) -> tuple[IntArray, IntArray, IntArray]:
     """Return ZigZag's spatial mappings as factors of common loops, 0 where a mapping lacks one."""
     names = list(architecture.array.dimensions)
-    _check_array_dimensions(architecture, constraints.allowed or {})
-    _check_array_dimensions(architecture, constraints.spatial.unrolling if constraints.spatial is not None else {})
     count = constraints.max_spatial_mappings or ZIGZAG_SPATIAL_MAPPINGS
     mappings = zigzag_spatial_mappings(layer, architecture, constraints.allowed or {}, count, constraints.spatial)
     if not mappings:
@@ -304,17 +436,8 @@ def _zigzag_candidates(
     )
 
 
-def _check_array_dimensions(architecture: Architecture, named: Iterable[str]) -> None:
-    sizes = architecture.array.dimensions
-    for name in named:
-        if name not in sizes:
-            raise SearchError(
-                f"{architecture.name} has no array dimension {name!r} to constrain (it has {', '.join(sizes)})"
-            )
-
-
 def _spatial_candidates(
-    layer: Layer, architecture: Architecture, problem: Any, constraints: Constraints
+    layer: Layer, architecture: Architecture, constraints: Constraints
 ) -> tuple[IntArray, IntArray, IntArray]:
     """Return the spatial loops (array dimension, loop dimension) and all combinations of their factors, 0 for none.
 
@@ -322,7 +445,6 @@ def _spatial_candidates(
     others.
     """
     sizes = architecture.array.dimensions
-    _check_array_dimensions(architecture, constraints.allowed or {})
     fixed: MappingABC[str, MappingABC[str, int]] = {}
     if constraints.spatial is not None:
         fixed = constraints.spatial.unrolling
@@ -332,17 +454,26 @@ def _spatial_candidates(
     allowed: MappingABC[str, tuple[str, ...]] = constraints.allowed or {}
     if constraints.allowed is None and constraints.spatial is None:
         allowed = default_allowed(architecture)
+    factors_of = constraints.spatial_factors or {}
     loops: list[tuple[int, str]] = []
     choices: list[list[int]] = []
+    free: list[bool] = []
     for a, name in enumerate(sizes):
-        if name in fixed:
-            loops += [(a, dim) for dim in fixed[name]]
-            choices += [[factor] for factor in fixed[name].values()]
-            continue
-        for dim in allowed.get(name, ()):
-            if layer.size(dim) > 1 and sizes[name] > 1:
+        for dim, factor in fixed.get(name, {}).items():
+            loops.append((a, dim))
+            choices.append([factor])
+            free.append(False)
+        open_dims = allowed.get(name, ())
+        if name not in fixed and name in factors_of and constraints.allowed is None:
+            open_dims = (*open_dims, *(dim for dim in factors_of[name] if dim not in open_dims))
+        for dim in open_dims:
+            if layer.size(dim) > 1 and sizes[name] > 1 and dim not in fixed.get(name, {}):
                 loops.append((a, dim))
-                choices.append([f if f > 1 else 0 for f in unroll_factors(layer.size(dim), sizes[name])])
+                factors = unroll_factors(layer.size(dim), sizes[name])
+                if dim in factors_of.get(name, {}):
+                    factors = sorted({min(f, layer.size(dim)) for f in factors_of[name][dim]}, reverse=True)
+                choices.append([f if f > 1 else 0 for f in factors if f <= sizes[name]])
+                free.append(True)
     table = np.ones((1, 0), np.int64)
     names = list(sizes)
     for position, ((a, dim), factors) in enumerate(zip(loops, choices, strict=True)):
@@ -356,49 +487,30 @@ def _spatial_candidates(
         same_array = [i for i in range(position + 1) if loops[i][0] == a]
         same_dim = [i for i in range(position) if loops[i][1] == dim]
         fits = np.prod(units[:, same_array], axis=1) <= sizes[names[a]]
-        if same_dim and names[a] not in fixed:  # what other array dimensions already cover needs no more units
+        if same_dim and free[position]:  # what other array dimensions already cover needs no more units
             left = np.ceil(layer.size(dim) / np.prod(units[:, same_dim], axis=1))
             fits &= units[:, position] <= left
         table = table[fits]
     array_dim = np.array([a for a, _ in loops], np.int64)
     loop_dim = np.array([LOOP_DIMENSIONS.index(dim) for _, dim in loops], np.int64)
-    if architecture.array.kind != "mac" and constraints.spatial is None:
-        needs_partner = constraints.allowed is None
-        table = table[_diagonal_fits(architecture, problem, loops, array_dim, loop_dim, table, needs_partner)]
+    if architecture.array.kind != "mac" and constraints.spatial is None and constraints.allowed is None:
+        table = table[_has_partners(loops, table)]
+    if not len(table):
+        raise SearchError(
+            f"{layer.name} on {architecture.name}: no spatial mapping satisfies "
+            f"{' and '.join(name for name in ('spatial', 'allowed', 'spatial_factors') if getattr(constraints, name))}"
+        )
     return array_dim, loop_dim, table
 
 
-def _diagonal_fits(
-    architecture: Architecture,
-    problem: Any,
-    loops: list[tuple[int, str]],
-    array_dim: IntArray,
-    loop_dim: IntArray,
-    table: IntArray,
-    needs_partner: bool,
-) -> npt.NDArray[np.bool_]:
-    """Which candidates' diagonals fit the rows; output positions need their filter dimension on the bit lines."""
+def _has_partners(loops: list[tuple[int, str]], table: IntArray) -> npt.NDArray[np.bool_]:
+    """Which candidates have, for each output position on the word lines, its filter dimension on the bit lines."""
     fits = np.ones(len(table), np.bool_)
-    diagonal = np.zeros(len(table), np.bool_)
     for position, (a, dim) in enumerate(loops):
-        if a != 0 or dim not in DIAGONAL_PARTNER:
-            continue
-        used = table[:, position] > 1
-        diagonal |= used
-        if needs_partner:
+        if a == 0 and dim in DIAGONAL_PARTNER:
             partner = (1, DIAGONAL_PARTNER[dim])
-            fits &= ~used | (table[:, loops.index(partner)] > 1 if partner in loops else False)
-    for i in np.flatnonzero(diagonal & fits):
-        fits[i] = array_use(problem, array_dim, loop_dim, table[i])[0] <= architecture.array.rows
+            fits &= (table[:, position] <= 1) | (table[:, loops.index(partner)] > 1 if partner in loops else False)
     return fits
-
-
-def _covers(remaining: IntArray, temporal: tuple[tuple[str, int], ...]) -> npt.NDArray[np.bool_]:
-    """Which candidates leave exactly the iterations of a fixed order."""
-    given = np.ones(len(LOOP_DIMENSIONS), np.int64)
-    for dim, size in temporal:
-        given[LOOP_DIMENSIONS.index(dim)] *= size
-    return np.asarray(np.all(remaining == given, axis=1))
 
 
 def _multinomials(multiplicity: IntArray) -> tuple[int, ...]:

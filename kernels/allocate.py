@@ -16,6 +16,8 @@ from ._jit import kernel
 from .problem import FRACTIONAL, MAX_LOOPS, N_DIMS, O, tensor_size
 from .traffic import CYCLES_ABOVE, REDUCES_ABOVE, SIZE, element_bits
 
+FIT_TOLERANCE = 1e-9
+
 
 @kernel
 def walk_to(problem, unrolling, loop_dim, loop_size, cuts, o, level, start, size):
@@ -245,8 +247,29 @@ def _choose_monotone(held, capacity, scratch):
 
 
 @kernel
-def check_allocation(problem, unrolling, states, content, state_at, loop_dim, loop_size, n, scratch, cuts, failure):
-    """Do the given cuts fit every memory? Arguments as for ``allocate_greedy``."""
+def fits(needed, capacity):
+    """Whether so many bits fit. The tolerance is for fractional tiles, whose last digits mean nothing."""
+    return needed <= capacity * (1.0 + FIT_TOLERANCE)
+
+
+@kernel
+def cut_bits(problem, unrolling, states, content, o, level, start, end):
+    """Bits that a level of an operand holds whose loops lie between the states ``start`` and ``end``."""
+    row = problem.first_row[o] + level + 1
+    complete = states.shape[0] - 1
+    memory = problem.chain[o, level]
+    exchanges = problem.memory_double_buffered[memory] != 0 and end != complete
+    bits = level_bits(problem, unrolling, states, o, level, start)
+    return held_bits(content[row, end], content[row, complete], bits, exchanges)
+
+
+@kernel
+def cuts_fit(problem, unrolling, states, content, state_at, cuts, failure):
+    """Do the given cuts fit every memory? What a tile holds depends on which loops lie below it alone.
+
+    Args:
+        failure: float64[3], filled when they do not: memory, bits needed, bits available.
+    """
     for memory in range(problem.memories):
         needed = 0.0
         for i in range(3):
@@ -254,20 +277,63 @@ def check_allocation(problem, unrolling, states, content, state_at, loop_dim, lo
             if o < 0:
                 break
             level = problem.memory_level[memory, o]
-            row = problem.first_row[o] + level + 1
             start = cuts[o, level - 1] if level > 0 else 0
-            walk_to(problem, unrolling, loop_dim, loop_size, cuts, o, level, start, scratch.size)
-            for p in range(start, cuts[o, level]):
-                scratch.size[loop_dim[p]] *= loop_size[p]
-            state = state_at[cuts[o, level]]
-            elements = walked_content(problem, unrolling, states, content, o, row, state, scratch.size)
-            for p in range(cuts[o, level], n):
-                scratch.size[loop_dim[p]] *= loop_size[p]
-            everything = walked_content(problem, unrolling, states, content, o, row, state_at[n], scratch.size)
-            bits = level_bits(problem, unrolling, states, o, level, state_at[start])
-            exchanges = problem.memory_double_buffered[memory] != 0 and cuts[o, level] < n
-            needed += held_bits(elements, everything, bits, exchanges)
-        if needed > problem.memory_size[memory]:
+            needed += cut_bits(problem, unrolling, states, content, o, level, state_at[start], state_at[cuts[o, level]])
+        if not fits(needed, problem.memory_size[memory]):
             failure[0], failure[1], failure[2] = memory, needed, problem.memory_size[memory]
             return False
     return True
+
+
+@kernel
+def check_allocation(problem, unrolling, states, content, state_at, loop_dim, loop_size, n, scratch, cuts, failure):
+    """The same, as the evaluator asks it. Arguments as for ``allocate_greedy``.
+
+    Where the unrolling is fractional, the order of multiplication that the greedy allocation follows may come to
+    another digit; what fits a memory in that order is accepted, too.
+    """
+    if cuts_fit(problem, unrolling, states, content, state_at, cuts, failure):
+        return True
+    if not unrolling.fractional:
+        return False
+    for memory in range(problem.memories):
+        needed = 0.0
+        for i in range(3):
+            o = problem.memory_operands[memory, i]
+            if o < 0:
+                break
+            level = problem.memory_level[memory, o]
+            start = cuts[o, level - 1] if level > 0 else 0
+            needed += cut_bits(problem, unrolling, states, content, o, level, state_at[start], state_at[cuts[o, level]])
+        if not fits(needed, problem.memory_size[memory]) and not _fits_in_order(
+            problem, unrolling, states, content, state_at, loop_dim, loop_size, n, memory, scratch, cuts
+        ):
+            return False
+    return True
+
+
+@kernel
+def _fits_in_order(
+    problem, unrolling, states, content, state_at, loop_dim, loop_size, n, memory, scratch, cuts
+):
+    """Does a memory hold its tiles when they are multiplied in ZigZag's order?"""
+    needed = 0.0
+    for i in range(3):
+        o = problem.memory_operands[memory, i]
+        if o < 0:
+            break
+        level = problem.memory_level[memory, o]
+        row = problem.first_row[o] + level + 1
+        start = cuts[o, level - 1] if level > 0 else 0
+        walk_to(problem, unrolling, loop_dim, loop_size, cuts, o, level, start, scratch.size)
+        for p in range(start, cuts[o, level]):
+            scratch.size[loop_dim[p]] *= loop_size[p]
+        state = state_at[cuts[o, level]]
+        elements = walked_content(problem, unrolling, states, content, o, row, state, scratch.size)
+        for p in range(cuts[o, level], n):
+            scratch.size[loop_dim[p]] *= loop_size[p]
+        everything = walked_content(problem, unrolling, states, content, o, row, state_at[n], scratch.size)
+        bits = level_bits(problem, unrolling, states, o, level, state_at[start])
+        exchanges = problem.memory_double_buffered[memory] != 0 and cuts[o, level] < n
+        needed += held_bits(elements, everything, bits, exchanges)
+    return needed <= problem.memory_size[memory]

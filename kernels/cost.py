@@ -6,7 +6,14 @@ import numpy as np
 
 from ._jit import kernel
 from .allocate import allocate_greedy, check_allocation
-from .latency import fill_loading, fill_windows, offload_cycles, onload_cycles, port_stall
+from .latency import (
+    fill_double_buffers,
+    fill_loading,
+    fill_windows,
+    offload_cycles,
+    onload_cycles,
+    port_stall,
+)
 from .problem import (
     FRACTIONAL,
     FX,
@@ -74,87 +81,102 @@ def mapping_cost(
         )
     if not fits:
         return False
-    total_cycles = states[state_at[n], CYCLES]
-    place_boundaries(problem, state_at, loop_dim, n, cuts, scratch)
-    if unrolling.fractional:
-        refine(problem, unrolling, states, total_cycles, content, traffic, state_at, loop_dim, loop_size, scratch)
     energy_pj = 0.0
+    free = traffic.shape[1] - 1
     for o in range(3):
-        first = problem.first_row[o]
-        for k in range(problem.levels[o]):
-            energy_pj += traffic[first + k, scratch.column[first + k], ENERGY_PJ]
-    fill_windows(problem, states, traffic, state_at, loop_dim, loop_size, scratch)
+        energy_pj += place_operand(
+            problem, unrolling, states, content, traffic, state_at, loop_dim, loop_size, n, o, cuts, free, scratch
+        )
+    cost[TOTAL_PJ] = energy_pj
+    fill_latency(problem, states[state_at[n], CYCLES], traffic, scratch, cost)
+    return True
+
+
+@kernel
+def place_operand(
+    problem, unrolling, states, content, traffic, state_at, loop_dim, loop_size, n, o, cuts, free, scratch
+):
+    """What one operand alone decides: positions, periods and windows of its boundaries (rows of ``scratch``).
+
+    A boundary lies where the cut moves to past the loops that are irrelevant to the operand: while only such loops
+    turn, the tile below stays in place (ZigZag merges these loops into the level below). The boundary inside level 0
+    of an input moves past them too; that of the output does not (every cycle writes its sum).
+
+    Args:
+        free: column of ``traffic`` for the values of this mapping alone.
+
+    Returns:
+        Energy of all transfers of the operand, pJ.
+    """
+    first = problem.first_row[o]
+    for k in range(problem.levels[o] + 1):
+        p = cuts[o, k - 1] if k > 0 else 0
+        if k > 0 or o != O:
+            while p < n and problem.relevance[o, loop_dim[p]] == IRRELEVANT:
+                p += 1
+        scratch.position[first + k] = p
+        scratch.column[first + k] = state_at[p]
+    if unrolling.fractional and unrolling.fractional_operand[o] != 0:
+        refine(problem, unrolling, states, content, traffic, state_at, loop_dim, loop_size, n, o, free, scratch)
+    energy_pj = 0.0
+    for k in range(problem.levels[o]):
+        energy_pj += traffic[first + k, scratch.column[first + k], ENERGY_PJ]
+    fill_windows(problem, states, traffic, state_at, loop_dim, loop_size, o, scratch)
+    return energy_pj
+
+
+@kernel
+def fill_latency(problem, total_cycles, traffic, scratch, cost):
+    """What the operands decide together: double buffers, stalls, first loading and last off-loading."""
+    fill_double_buffers(problem, scratch)
     stall = 0.0
     for port in range(problem.ports):
         scratch.port_stall[port] = port_stall(problem, traffic, port, scratch)
         stall = max(stall, scratch.port_stall[port])
     fill_loading(problem, total_cycles, traffic, stall, scratch)
-    cost[TOTAL_PJ] = energy_pj
     cost[COMPUTE_CYCLES] = total_cycles * problem.cycles_per_operation
     cost[STALL_CYCLES] = stall
     cost[ONLOAD_CYCLES] = onload_cycles(problem, scratch)
     cost[OFFLOAD_CYCLES] = offload_cycles(problem, scratch)
     cost[LATENCY_CYCLES] = cost[COMPUTE_CYCLES] + stall + cost[ONLOAD_CYCLES] + cost[OFFLOAD_CYCLES]
-    return True
 
 
 @kernel
-def place_boundaries(problem, state_at, loop_dim, n, cuts, scratch):
-    """Positions of all boundaries: each cut moves up past the loops that are irrelevant to its operand.
-
-    While only such loops turn, the tile below stays in place (ZigZag merges these loops into the level below). The
-    boundary inside level 0 of an input moves past them too; that of the output does not (every cycle writes its sum).
-    """
-    for o in range(3):
-        first = problem.first_row[o]
-        for k in range(problem.levels[o] + 1):
-            p = cuts[o, k - 1] if k > 0 else 0
-            if k > 0 or o != O:
-                while p < n and problem.relevance[o, loop_dim[p]] == IRRELEVANT:
-                    p += 1
-            scratch.position[first + k] = p
-            scratch.column[first + k] = state_at[p]
-
-
-@kernel
-def refine(problem, unrolling, states, total_cycles, content, traffic, state_at, loop_dim, loop_size, scratch):
+def refine(problem, unrolling, states, content, traffic, state_at, loop_dim, loop_size, n, o, free, scratch):
     """Recompute the traffic of boundaries whose number of elements depends on the order of multiplication.
 
     ZigZag multiplies a fractional tile level by level, loop by loop, and rounds the result to whole elements, of which
     truncated extents are part. Where the last digit of the table's product differs, that may come out differently; such
     a boundary gets the free column of the table.
     """
-    free = traffic.shape[1] - 1
-    for o in range(3):
-        if unrolling.fractional_operand[o] == 0:
+    first = problem.first_row[o]
+    for d in range(N_DIMS):
+        scratch.size[d] = 1.0
+    elements = 1.0
+    start = 0
+    spatial = 0
+    for k in range(1, problem.levels[o] + 1):
+        row = first + k
+        end = scratch.position[row]
+        growth = 1.0  # of this level
+        for p in range(start, end):
+            growth *= _grow(problem, o, loop_dim[p], loop_size[p], scratch.size)
+        while spatial < unrolling.n_loops[o] and unrolling.loops[o, spatial, 0] == k - 1:
+            d = unrolling.loops[o, spatial, 1]
+            growth *= _grow(problem, o, d, unrolling.entry[FRACTIONAL, row - 1, d], scratch.size)
+            spatial += 1
+        elements *= growth
+        start = end
+        state = state_at[end]
+        if np.rint(elements) == np.rint(content[row, state]):
             continue
-        first = problem.first_row[o]
+        scratch.elements[FRACTIONAL] = np.rint(elements)
         for d in range(N_DIMS):
-            scratch.size[d] = 1.0
-        elements = 1.0
-        start = 0
-        spatial = 0
-        for k in range(1, problem.levels[o] + 1):
-            row = first + k
-            end = scratch.position[row]
-            growth = 1.0  # of this level
-            for p in range(start, end):
-                growth *= _grow(problem, o, loop_dim[p], loop_size[p], scratch.size)
-            while spatial < unrolling.n_loops[o] and unrolling.loops[o, spatial, 0] == k - 1:
-                d = unrolling.loops[o, spatial, 1]
-                growth *= _grow(problem, o, d, unrolling.entry[FRACTIONAL, row - 1, d], scratch.size)
-                spatial += 1
-            elements *= growth
-            start = end
-            state = state_at[end]
-            if np.rint(elements) == np.rint(content[row, state]):
-                continue
-            scratch.elements[FRACTIONAL] = np.rint(elements)
-            for d in range(N_DIMS):
-                scratch.tile[d] = states[state, SIZE + d] * unrolling.below[INTEGER, row, d]
-            scratch.elements[INTEGER] = np.rint(tensor_size(problem, o, scratch.tile))
-            fill_boundary(problem, unrolling, states, total_cycles, o, k, state, scratch.elements, traffic, free)
-            scratch.column[row] = free
+            scratch.tile[d] = states[state, SIZE + d] * unrolling.below[INTEGER, row, d]
+        scratch.elements[INTEGER] = np.rint(tensor_size(problem, o, scratch.tile))
+        total_cycles = states[state_at[n], CYCLES]
+        fill_boundary(problem, unrolling, states, total_cycles, o, k, state, scratch.elements, traffic, free)
+        scratch.column[row] = free
 
 
 @kernel

@@ -27,13 +27,49 @@ PERIOD, WINDOW, COUNT, NEEDED, FLOOR = range(5)  # rows of Scratch.activity
 
 
 @kernel
-def fill_windows(problem, states, traffic, state_at, loop_dim, loop_size, scratch):
-    """Period, count and window of every boundary, from the positions of the boundaries.
+def fill_windows(problem, states, traffic, state_at, loop_dim, loop_size, o, scratch):
+    """Period, count and window of every boundary of one operand, from the positions of its boundaries.
 
     While the outermost loops of a level are irrelevant to the operand, its tile is not needed anew: the window
     shrinks to the period divided by them. While they are relevant, its data is replaced piece by piece: the effective
-    tile is that much smaller. A memory is double-buffered for an operand when twice its effective tile still fits
-    beside what the memory holds: then the window is the whole period.
+    tile is that much smaller. Whole cycles of the array clock.
+    """
+    s = problem.cycles_per_operation
+    row = problem.first_row[o]
+    end = scratch.position[row]
+    state = state_at[end]
+    scratch.period[row] = scratch.single_window[row] = np.ceil(states[state, CYCLES] * s)
+    scratch.count[row] = states[state, CYCLES_ABOVE]
+    start = 0
+    for level in range(problem.levels[o]):
+        row += 1
+        end = scratch.position[row]
+        state = state_at[end]
+        operations = window = states[state, CYCLES]
+        bits = traffic[row, scratch.column[row], CONTENT_BITS + FRACTIONAL]
+        if end > start:
+            outermost = problem.relevance[o, loop_dim[end - 1]]
+            run = 1.0
+            p = end - 1
+            while p >= start and problem.relevance[o, loop_dim[p]] == outermost:
+                run *= loop_size[p]
+                p -= 1
+            if outermost == IRRELEVANT:
+                window = operations / run
+            elif outermost == RELEVANT:
+                bits = np.floor(bits / run)
+        scratch.period[row] = np.ceil(operations * s)
+        scratch.single_window[row] = np.ceil(window * s)
+        scratch.count[row] = states[state, CYCLES_ABOVE]
+        scratch.effective_use[row] = bits / problem.memory_size[problem.chain[o, level]]
+        start = end
+
+
+@kernel
+def fill_double_buffers(problem, scratch):
+    """Widen the window of every tile that is double-buffered to its whole period.
+
+    A memory is double-buffered for an operand when twice its effective tile still fits beside what the memory holds.
     """
     used = scratch.memory_used
     for m in range(problem.memories):
@@ -41,49 +77,21 @@ def fill_windows(problem, states, traffic, state_at, loop_dim, loop_size, scratc
     for i in range(3):
         o = problem.operand_order[i]
         row = problem.first_row[o]
-        state = state_at[scratch.position[row]]
-        operations = states[state, CYCLES]
-        scratch.period[row] = scratch.window[row] = operations
-        scratch.count[row] = states[state, CYCLES_ABOVE]
-        start = 0
+        scratch.window[row] = scratch.single_window[row]
         for level in range(problem.levels[o]):
-            row += 1
-            end = scratch.position[row]
-            state = state_at[end]
-            operations = states[state, CYCLES]
-            bits = traffic[row, scratch.column[row], CONTENT_BITS + FRACTIONAL]
-            scratch.period[row] = scratch.window[row] = operations
-            scratch.count[row] = states[state, CYCLES_ABOVE]
-            if end > start:
-                outermost = problem.relevance[o, loop_dim[end - 1]]
-                run = 1.0
-                p = end - 1
-                while p >= start and problem.relevance[o, loop_dim[p]] == outermost:
-                    run *= loop_size[p]
-                    p -= 1
-                if outermost == IRRELEVANT:
-                    scratch.window[row] = operations / run
-                elif outermost == RELEVANT:
-                    bits = np.floor(bits / run)
-            memory = problem.chain[o, level]
-            scratch.effective_use[row] = bits / problem.memory_size[memory]
-            used[memory] += scratch.effective_use[row]
-            start = end
-    s = problem.cycles_per_operation
+            used[problem.chain[o, level]] += scratch.effective_use[row + level + 1]
     for i in range(3):
         o = problem.operand_order[i]
         row = problem.first_row[o]
-        for level in range(-1, problem.levels[o]):
-            if level >= 0:
-                memory = problem.chain[o, level]
-                if used[memory] <= 0.5:
-                    scratch.window[row] = scratch.period[row]
-                elif scratch.effective_use[row] <= 1.0 - used[memory]:
-                    scratch.window[row] = scratch.period[row]
-                    used[memory] += scratch.effective_use[row]
-            scratch.period[row] = np.ceil(scratch.period[row] * s)
-            scratch.window[row] = np.ceil(scratch.window[row] * s)
+        for level in range(problem.levels[o]):
             row += 1
+            memory = problem.chain[o, level]
+            scratch.window[row] = scratch.single_window[row]
+            if used[memory] <= 0.5:
+                scratch.window[row] = scratch.period[row]
+            elif scratch.effective_use[row] <= 1.0 - used[memory]:
+                scratch.window[row] = scratch.period[row]
+                used[memory] += scratch.effective_use[row]
 
 
 @kernel

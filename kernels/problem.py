@@ -123,7 +123,8 @@ SCRATCH = np.dtype(
         ("position", np.int64, _R),  # loops below each boundary, stationary loops merged down
         ("column", np.int64, _R),  # the column of the traffic table there
         ("period", np.float64, _R),  # cycles between two transfers across the boundary
-        ("window", np.float64, _R),  # cycles of these within which a transfer must end
+        ("single_window", np.float64, _R),  # cycles of these within which a transfer must end without double buffer
+        ("window", np.float64, _R),  # and with the double buffers that there are
         ("count", np.float64, _R),  # periods
         ("memory_used", np.float64, _M),
         ("effective_use", np.float64, _R),  # share of the memory below the boundary that the effective tile takes
@@ -273,6 +274,14 @@ def unroll(problem, array_dim, loop_dim, factor, out):
         for o in range(3):
             _count_units(problem, version, o, out)
 
+    if problem.repairs & WHOLE_ITERATIONS and problem.repairs & JOINT_COVERAGE:
+        for d in range(N_DIMS):
+            everywhere = 1
+            for j in range(n):
+                if loop_dim[j] == d and factor[j] > 0:
+                    everywhere *= factor[j]
+            out.remaining[d] = (problem.loop_size[d] + everywhere - 1) // everywhere
+        return
     # Temporal iterations: what each spatial loop of the first input operand leaves, rounded up. The fractional factor
     # can make that one too many (34 / (34 / 7) > 7), as in ZigZag (WHOLE_ITERATIONS).
     for d in range(N_DIMS):

@@ -1,8 +1,8 @@
 """What a search keeps of the mappings it costs: the best few for each objective, the Pareto front, histograms.
 
 Each thread fills its own ``Reductions``; they merge into the same result in any order, since a mapping is identified by
-(spatial index, order rank) and ties always go to the smaller one. Mappings of equal energy and latency count as one
-point: the smallest identity stands for it.
+(spatial index, order rank, allocation code) and ties always go to the smaller one. Mappings of equal energy and latency
+count as one point: the smallest identity stands for it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ JOINT_SHIFT = 50
 BINS_PER_OCTAVE = 1 << (52 - SHIFT)
 JOINT_BINS_PER_OCTAVE = 1 << (52 - JOINT_SHIFT)
 OCTAVES = 128  # from 1 up
-EVALUATED, FITTING = range(2)
+EVALUATED, FITTING, COSTED = range(3)
 
 #: One mapping: what it costs, and which it is.
 POINT = np.dtype(
-    [("energy_pj", np.float64), ("latency_cycles", np.float64), ("spatial", np.int64), ("rank", np.int64)],
+    [("energy_pj", np.float64), ("latency_cycles", np.float64), ("spatial", np.int64), ("rank", np.int64), ("code", np.int64)],
     align=True,
 )
 
@@ -40,7 +40,7 @@ class Reductions(NamedTuple):
     used: np.ndarray  # int64[4]: places in use of the three rows of ``best`` and of ``front``
     histogram: np.ndarray  # int64[3, OCTAVES * BINS_PER_OCTAVE]: energy in pJ, latency in cycles, their product
     joint: np.ndarray  # int64[n, n], n = OCTAVES * JOINT_BINS_PER_OCTAVE: energy, latency
-    totals: np.ndarray  # int64[2]: mappings evaluated, mappings that fit
+    totals: np.ndarray  # int64[3]: mappings covered, mappings that fit, distinct costs computed
 
 
 @kernel
@@ -66,23 +66,31 @@ def _precedes(objective, energy_pj, latency_cycles, other):
 
 
 @kernel
-def _write(point, energy_pj, latency_cycles, spatial, rank):
+def _write(point, energy_pj, latency_cycles, spatial, rank, code):
     point.energy_pj = energy_pj
     point.latency_cycles = latency_cycles
     point.spatial = spatial
     point.rank = rank
+    point.code = code
 
 
 @kernel
-def _claim(point, spatial, rank):
+def _claim(point, spatial, rank, code):
     """The smaller identity stands for a point."""
-    if spatial < point.spatial or (spatial == point.spatial and rank < point.rank):
+    if spatial != point.spatial:
+        smaller = spatial < point.spatial
+    elif rank != point.rank:
+        smaller = rank < point.rank
+    else:
+        smaller = code < point.code
+    if smaller:
         point.spatial = spatial
         point.rank = rank
+        point.code = code
 
 
 @kernel
-def offer_best(best, used, objective, energy_pj, latency_cycles, spatial, rank):
+def offer_best(best, used, objective, energy_pj, latency_cycles, spatial, rank, code):
     """Keep the point in row ``objective`` of ``best`` if it is among the best distinct ones."""
     n = used[objective]
     size = best.shape[1]
@@ -97,19 +105,19 @@ def offer_best(best, used, objective, energy_pj, latency_cycles, spatial, rank):
     if place > 0:
         before = best[objective, place - 1]
         if before.energy_pj == energy_pj and before.latency_cycles == latency_cycles:
-            _claim(before, spatial, rank)
+            _claim(before, spatial, rank, code)
             return
     if place == size:
         return
     kept = min(n, size - 1)
     for i in range(kept, place, -1):
         best[objective, i] = best[objective, i - 1]
-    _write(best[objective, place], energy_pj, latency_cycles, spatial, rank)
+    _write(best[objective, place], energy_pj, latency_cycles, spatial, rank, code)
     used[objective] = kept + 1
 
 
 @kernel
-def offer_front(front, used, energy_pj, latency_cycles, spatial, rank):
+def offer_front(front, used, energy_pj, latency_cycles, spatial, rank, code):
     """Keep the point if no other has both less energy and less latency.
 
     Returns:
@@ -126,7 +134,7 @@ def offer_front(front, used, energy_pj, latency_cycles, spatial, rank):
     if low > 0 and front[low - 1].latency_cycles <= latency_cycles:
         before = front[low - 1]
         if before.energy_pj == energy_pj and before.latency_cycles == latency_cycles:
-            _claim(before, spatial, rank)
+            _claim(before, spatial, rank, code)
         return True
     start = low
     if start > 0 and front[start - 1].energy_pj == energy_pj:
@@ -144,7 +152,7 @@ def offer_front(front, used, energy_pj, latency_cycles, spatial, rank):
         for i in range(end, n):
             front[start + 1 + i - end] = front[i]
         used[FRONT] = n - (end - start) + 1
-    _write(front[start], energy_pj, latency_cycles, spatial, rank)
+    _write(front[start], energy_pj, latency_cycles, spatial, rank, code)
     return True
 
 
@@ -156,16 +164,24 @@ def bin_of(value, shift):
 
 
 @kernel
-def offer(best, front, used, histogram, joint, totals, energy_pj, latency_cycles, spatial, rank):
-    """Account for one mapping that fits. Returns False when the front is full (then nothing was accounted)."""
-    if not offer_front(front, used, energy_pj, latency_cycles, spatial, rank):
-        return False
+def offer(best, front, used, histogram, joint, totals, energy_pj, latency_cycles, spatial, rank, code, weight):
+    """Account for ``weight`` mappings of one cost, of which the smallest identity is given.
+
+    Returns:
+        The front, in another array if it had to grow.
+    """
+    if not offer_front(front, used, energy_pj, latency_cycles, spatial, rank, code):
+        larger = np.empty(2 * front.size, POINT)
+        for i in range(front.size):
+            larger[i] = front[i]
+        front = larger
+        offer_front(front, used, energy_pj, latency_cycles, spatial, rank, code)
     for objective in range(N_OBJECTIVES):
-        offer_best(best, used, objective, energy_pj, latency_cycles, spatial, rank)
-        histogram[objective, bin_of(objective_value(objective, energy_pj, latency_cycles), SHIFT)] += 1
-    joint[bin_of(energy_pj, JOINT_SHIFT), bin_of(latency_cycles, JOINT_SHIFT)] += 1
-    totals[FITTING] += 1
-    return True
+        offer_best(best, used, objective, energy_pj, latency_cycles, spatial, rank, code)
+        histogram[objective, bin_of(objective_value(objective, energy_pj, latency_cycles), SHIFT)] += weight
+    joint[bin_of(energy_pj, JOINT_SHIFT), bin_of(latency_cycles, JOINT_SHIFT)] += weight
+    totals[FITTING] += weight
+    return front
 
 
 @kernel
@@ -173,8 +189,8 @@ def merge(best, front, used, other_best, other_front, other_used):
     """Add another thread's points to ours, whose front must have room for both."""
     for objective in range(N_OBJECTIVES):
         for i in range(other_used[objective]):
-            point = other_best[objective, i]
-            offer_best(best, used, objective, point.energy_pj, point.latency_cycles, point.spatial, point.rank)
+            p = other_best[objective, i]
+            offer_best(best, used, objective, p.energy_pj, p.latency_cycles, p.spatial, p.rank, p.code)
     for i in range(other_used[FRONT]):
-        point = other_front[i]
-        offer_front(front, used, point.energy_pj, point.latency_cycles, point.spatial, point.rank)
+        p = other_front[i]
+        offer_front(front, used, p.energy_pj, p.latency_cycles, p.spatial, p.rank, p.code)

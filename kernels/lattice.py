@@ -1,0 +1,196 @@
+"""States of a loop order: which of the loops lie below a point of it.
+
+The prime factors of the remaining iterations form a multiset of items (loop dimension, factor). A state says how many
+of each item lie below; an order is a path from the empty state to the complete one, one item a step. What a boundary
+costs depends on its state only, so that a few thousand states describe all of the orders, however many there are.
+
+A lattice is given by two tables: ``states`` (float64[S, N_STATE], see ``traffic``) and ``successor`` (int64[S, items]:
+the state one step on, or -1). State 0 is empty, the last is complete, and a step leads to a larger number. A fixed
+order is a lattice too: a chain whose items are its loops.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._jit import kernel
+from .orders import loop_items
+from .problem import IRRELEVANT, MAX_LOOPS, N_DIMS, O
+from .traffic import CYCLES, CYCLES_ABOVE, N_STATE, REDUCES_ABOVE, SIZE
+
+
+@kernel
+def lattice_items(problem, rules, remaining, item_dim, item_size, item_count):
+    """Items of the lattice of these remaining iterations (int64[MAX_LOOPS] each, filled); see ``orders.loop_items``.
+
+    Returns:
+        (items, loops); loops is -1 when they are more than MAX_LOOPS, -2 when the fixed order does not multiply to the
+        remaining iterations. A layer that is unrolled completely has no loop.
+    """
+    if rules.n_fixed >= 0:
+        for d in range(N_DIMS):
+            size = 1
+            for p in range(rules.n_fixed):
+                if rules.fixed[p, 0] == d:
+                    size *= rules.fixed[p, 1]
+            if size != remaining[d]:
+                return 0, -2
+        for p in range(rules.n_fixed):
+            item_dim[p], item_size[p], item_count[p] = rules.fixed[p, 0], rules.fixed[p, 1], 1
+        return rules.n_fixed, rules.n_fixed
+    items, loops = loop_items(
+        remaining, problem.dimension_order[: problem.dimensions], rules.limit, item_dim, item_size, item_count
+    )
+    if items == 1 and item_size[0] == 1:
+        return 0, 0
+    return items, loops
+
+
+@kernel
+def count_states(rules, items, item_count):
+    """Number of states."""
+    if rules.n_fixed >= 0:
+        return items + 1
+    total = 1
+    for i in range(items):
+        total *= item_count[i] + 1
+    return total
+
+
+@kernel
+def fill_lattice(problem, rules, items, item_dim, item_size, item_count, states, successor):
+    """Fill the tables, in whatever memory they come: float64[S, N_STATE] and int64[S, items]."""
+    total = states.shape[0]
+    chain = rules.n_fixed >= 0
+    below = np.zeros(items, np.int64)
+    stride = np.empty(items, np.int64)
+    step = 1
+    for i in range(items):
+        stride[i] = step
+        step *= item_count[i] + 1
+    for s in range(total):
+        for column in range(N_STATE):
+            states[s, column] = 1.0
+        reduces = False
+        for i in range(items):
+            if chain:
+                below[i] = 1 if i < s else 0
+                successor[s, i] = s + 1 if i == s else -1
+            else:
+                below[i] = (s // stride[i]) % (item_count[i] + 1)
+                successor[s, i] = s + stride[i] if below[i] < item_count[i] else -1
+            for _ in range(below[i]):
+                states[s, CYCLES] *= item_size[i]
+                states[s, SIZE + item_dim[i]] *= item_size[i]
+            reduces |= below[i] < item_count[i] and problem.relevance[O, item_dim[i]] == IRRELEVANT
+        states[s, REDUCES_ABOVE] = 1.0 if reduces else 0.0
+    for s in range(total):
+        states[s, CYCLES_ABOVE] = states[total - 1, CYCLES] / states[s, CYCLES]
+
+
+@kernel
+def allowed_states(rules, states, allowed):
+    """Which states an order may pass (bool[S], filled) under the rules on orders."""
+    total = states.shape[0]
+    complete = states[total - 1]
+    part = np.empty(N_DIMS)
+    for s in range(total):
+        allowed[s] = True
+        for a in range(N_DIMS):
+            for b in range(N_DIMS):
+                if rules.inside[a, b] != 0 and states[s, SIZE + b] > 1.0 and states[s, SIZE + a] < complete[SIZE + a]:
+                    allowed[s] = False
+        if rules.n_innermost > 0:
+            for d in range(N_DIMS):
+                part[d] = states[s, SIZE + d]
+            allowed[s] &= _follows(rules.innermost, rules.n_innermost, part)
+        if rules.n_outermost > 0:
+            for d in range(N_DIMS):
+                part[d] = complete[SIZE + d] / states[s, SIZE + d]
+            allowed[s] &= _follows(rules.outermost, rules.n_outermost, part)
+
+
+@kernel
+def _follows(loops, n, part):
+    """Is this part of the iterations (float64[8]) what one passes on the way through these loops, or contains them?"""
+    for p in range(n):
+        d, size = loops[p, 0], loops[p, 1]
+        if part[d] % size != 0.0:  # within this loop: a part of it, and nothing else
+            if size % part[d] != 0.0:
+                return False
+            for other in range(N_DIMS):
+                if other != d and part[other] != 1.0:
+                    return False
+            return True
+        part[d] /= size
+    return True
+
+
+@kernel
+def count_completions(successor, allowed, completions):
+    """Number of allowed paths from each state to the last (filled; in the arithmetic of ``completions``' type)."""
+    total = successor.shape[0]
+    for s in range(total - 1, -1, -1):
+        completions[s] = 0
+        if not allowed[s]:
+            continue
+        if s == total - 1:
+            completions[s] = 1
+        for i in range(successor.shape[1]):
+            t = successor[s, i]
+            if t >= 0:
+                completions[s] += completions[t]
+
+
+@kernel
+def unrank_path(successor, completions, loops, rank, order, state_at):
+    """Write the path of this rank, in lexicographic order of the items: int64[loops], int64[loops + 1], filled."""
+    state_at[0] = 0
+    for p in range(loops):
+        for i in range(successor.shape[1]):
+            t = successor[state_at[p], i]
+            if t < 0 or completions[t] == 0:
+                continue
+            if rank < completions[t]:
+                order[p] = i
+                state_at[p + 1] = t
+                break
+            rank -= completions[t]
+
+
+@kernel
+def rank_path(successor, completions, loops, order):
+    """The inverse of ``unrank_path``."""
+    rank = completions[0] - completions[0]
+    s = 0
+    for p in range(loops):
+        for i in range(order[p]):
+            t = successor[s, i]
+            if t >= 0:
+                rank += completions[t]
+        s = successor[s, order[p]]
+    return rank
+
+
+@kernel
+def next_path(successor, completions, loops, order, state_at):
+    """Step to the next path in place.
+
+    Returns:
+        The first position that changed, or -1 after the last path.
+    """
+    for p in range(loops - 1, -1, -1):
+        for i in range(order[p] + 1, successor.shape[1]):
+            t = successor[state_at[p], i]
+            if t >= 0 and completions[t] > 0:
+                order[p] = i
+                state_at[p + 1] = t
+                for q in range(p + 1, loops):
+                    for j in range(successor.shape[1]):
+                        t = successor[state_at[q], j]
+                        if t >= 0 and completions[t] > 0:
+                            order[q] = j
+                            state_at[q + 1] = t
+                            break
+                return p
+    return -1
