@@ -20,11 +20,14 @@ _PUBLIC = {
     "SearchResult": "fastmap.result",
     "SpatialMapping": "fastmap.mapping",
     "Workload": "fastmap.workload",
+    "compare": "fastmap.analysis",
     "evaluate": "fastmap.evaluation",
+    "explain": "fastmap.analysis",
     "load_architecture": "fastmap.loading",
     "load_constraints": "fastmap.loading",
     "load_mapping": "fastmap.loading",
     "load_workload": "fastmap.loading",
+    "repairs": "fastmap.analysis",
     "search": "fastmap.exploration",
 }
 

@@ -21,7 +21,8 @@ from fastmap.errors import FastmapError, InputError
 
 if TYPE_CHECKING:
     from fastmap.architecture import Architecture
-    from fastmap.exploration import Control, NetworkPlan
+    from fastmap.control import Control
+    from fastmap.exploration import NetworkPlan
     from fastmap.layer import Layer
     from fastmap.mapping import Constraints
     from fastmap.result import NetworkResult
@@ -134,9 +135,21 @@ def _parser() -> Parser:
     _workload(search)
     search.add_argument("--arch", nargs="+", required=True, metavar="ARCH", help="architectures: zoo names or files")
     _space(search)
-    search.add_argument("--objective", default="edp", metavar="WHAT", help="energy, latency or edp (default)")
-    search.add_argument("--strategy", default="exhaustive", metavar="HOW", help="exhaustive (default)")
-    search.add_argument("--top", type=int, default=10, metavar="N", help="distinct points to keep for each objective")
+    search.add_argument(
+        "--objective", default="edp", metavar="WHAT", help="energy, latency, edp (default), ed2p, ed3p ..., or pareto"
+    )
+    search.add_argument(
+        "--strategy", default="optimal", metavar="HOW", help="optimal (default): proven by bounds; exhaustive: cost all"
+    )
+    search.add_argument("--max-energy-pj", type=float, metavar="PJ", help="only mappings within this energy")
+    search.add_argument("--max-latency-cycles", type=float, metavar="N", help="only mappings within this latency")
+    search.add_argument(
+        "--gap", default="0", metavar="SHARE", help="stop when this close to the optimum, as 1%% or 0.01"
+    )
+    search.add_argument(
+        "--time-limit", type=float, metavar="S", help="seconds a layer; then the best so far, with its gap"
+    )
+    search.add_argument("--top", type=int, default=10, metavar="N", help="distinct points to keep (exhaustive)")
     search.add_argument("--threads", type=int, metavar="N", help="default: one for each processor")
     search.add_argument("-o", "--output", metavar="FILE", help="store the results in this HDF5 file")
     search.add_argument("--force", action="store_true", help="overwrite the output; search longer than an hour")
@@ -152,14 +165,12 @@ def _parser() -> Parser:
     )
     evaluate.add_argument("--compare", action="store_true", help="show how far the mapping is from the best, and why")
     evaluate.add_argument("--objective", metavar="WHAT", help="of --compare: energy, latency or edp (default)")
-    evaluate.set_defaults(cost_model="corrected")
 
     explain = _command(commands, "explain", _explain, "say why the best mapping of a layer is as it is")
     _workload(explain)
     explain.add_argument("--arch", required=True, metavar="ARCH", help="architecture: zoo name or file")
     _space(explain)
     explain.add_argument("--objective", default="edp", metavar="WHAT", help="energy, latency or edp (default)")
-    explain.set_defaults(cost_model="corrected")
 
     count = _command(commands, "count", _count, "count the mappings of a network's layers")
     _workload(count)
@@ -187,9 +198,9 @@ def _workload(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layer", nargs="+", metavar="NAME", help="only these layers")
     parser.add_argument(
         "--cost-model",
-        default="zigzag",
+        default="corrected",
         metavar="MODEL",
-        help="zigzag (default): as ZigZag 3.9.1; corrected: without its numerical accidents",
+        help="corrected (default): without ZigZag's numerical accidents; zigzag: number for number as ZigZag 3.9.1",
     )
 
 
@@ -298,28 +309,46 @@ def _announce_compilation(options: argparse.Namespace) -> None:
 def _search(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from fastmap.exploration import Control, check_options, check_size, expected_seconds, readable_time, search_network
+    from fastmap.control import Control
+    from fastmap.exhaustive import check_size, expected_seconds
+    from fastmap.exploration import Options, search_network
     from fastmap.result import NetworkResult, SearchResult
     from fastmap.store import ResultFile, check_output
+    from fastmap.text import readable_time
 
-    check_options(options.objective, options.strategy, options.top, options.threads)
+    how = Options(
+        options.objective,
+        options.strategy,
+        options.max_energy_pj,
+        options.max_latency_cycles,
+        _share(options.gap),
+        options.time_limit,
+        options.top,
+        options.threads,
+        options.force,
+    )
     if options.output is not None:
         check_output(options.output, options.force)
     _announce_compilation(options)
     plans = _plans(options)
     size = sum(plan.size for plan in plans)
-    for plan in plans:
-        for space in plan.distinct.values():
-            check_size(space, options.threads, options.force)
+    enumerated = [
+        space
+        for plan in plans
+        for space in plan.distinct.values()
+        if how.strategy == "exhaustive" or space.constraints.allocation == "greedy"
+    ]
+    for space in enumerated:
+        check_size(space, options.threads, options.force)
     output = None if options.output is None else ResultFile.create(options.output, overwrite=options.force)
     if not options.quiet:
         distinct = sum(len(plan.distinct) for plan in plans)
         names = ", ".join(plan.architecture.name for plan in plans)
-        time = readable_time(expected_seconds(size, options.threads))
+        time = readable_time(expected_seconds(sum(space.size for space in enumerated), options.threads))
+        effort = f", {time if time.startswith('less') else f'about {time}'} to enumerate" if enumerated else ""
         stored = f", about {KILOBYTES_PER_RESULT * distinct} kB to {options.output}" if output else ""
         print(
-            f"{plans[0].workload.name} on {names}: {size:,} mappings of {distinct} distinct layers, "
-            f"{time if time.startswith('less') else f'about {time}'}{stored}",
+            f"{plans[0].workload.name} on {names}: {size:,} mappings of {distinct} distinct layers{effort}{stored}",
             file=sys.stderr,
         )
     control = options.interrupt.control = Control()
@@ -347,16 +376,7 @@ def _search(options: argparse.Namespace) -> int:
                             with control.on_interrupt():  # HDF5 must not be interrupted half-way
                                 output.write(result, name)
 
-                search_network(
-                    plan,
-                    options.objective,
-                    top=options.top,
-                    threads=options.threads,
-                    force=options.force,
-                    progress=advance,
-                    control=control,
-                    keep=keep,
-                )
+                search_network(plan, how, progress=advance, control=control, keep=keep)
                 if control.stopped:
                     break
     except KeyboardInterrupt:
@@ -377,6 +397,14 @@ def _search(options: argparse.Namespace) -> int:
         print(f"fastmap: interrupted{kept}", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
+
+
+def _share(text: str) -> float:
+    """A share, written as 0.01 or 1%."""
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise InputError(f"--gap must be a share such as 1% or 0.01, not {text!r}") from None
 
 
 def _show(options: argparse.Namespace, networks: list[NetworkResult], stored: bool) -> None:
@@ -405,14 +433,17 @@ def _network_dict(result: NetworkResult) -> dict[str, Any]:
     for name, found in result:
         layers[name] = {
             "best": [each.to_dict() for each in found.best],
-            "pareto": [
-                {"energy_pj": float(e), "latency_cycles": float(c)}
-                for e, c in zip(found.points["pareto"].energy_pj, found.points["pareto"].latency_cycles, strict=True)
-            ],
             "optimal": found.optimal,
+            "gap": found.gap,
             "certificate": found.certificate,
             "statistics": found.statistics,
         }
+        if "pareto" in found.points:
+            front = found.points["pareto"]
+            layers[name]["pareto"] = [
+                {"energy_pj": float(energy), "latency_cycles": float(cycles)}
+                for energy, cycles in zip(front.energy_pj, front.latency_cycles, strict=True)
+            ]
     return {
         "workload": result.workload,
         "architecture": result.architecture.name,
@@ -491,7 +522,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _count(options: argparse.Namespace) -> int:
     from fastmap import text
-    from fastmap.exploration import expected_seconds, readable_time
+    from fastmap.exhaustive import expected_seconds
 
     plans = _plans(options)
     if options.json:
@@ -512,11 +543,11 @@ def _count(options: argparse.Namespace) -> int:
     parts = []
     for plan in plans:
         rows = [
-            (name, f"{len(space.orders):,}", f"{space.size:,}", readable_time(expected_seconds(space.size)))
+            (name, f"{len(space.orders):,}", f"{space.size:,}", text.readable_time(expected_seconds(space.size)))
             for name, space in plan.spaces.items()
         ]
-        rows.append(("all distinct", "", f"{plan.size:,}", readable_time(expected_seconds(plan.size))))
-        header = ("layer", "spatial mappings", "mappings", "search time")
+        rows.append(("all distinct", "", f"{plan.size:,}", text.readable_time(expected_seconds(plan.size))))
+        header = ("layer", "spatial mappings", "mappings", "to enumerate")
         parts.append(f"{plan.workload.name} on {plan.architecture.name}\n{text.table(header, rows)}")
     print("\n\n".join(parts))
     return 0

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from fastmap.architecture import Architecture
 from fastmap.control import Control, available_threads
 from fastmap.errors import SearchError
 from fastmap.evaluation import array_clock_ns

@@ -562,6 +562,14 @@ class Constraints(Spec):
     def _plain_spatial(cls, data: Any) -> Any:
         return _with_plain_spatial(data)
 
+    @property
+    def allocation_rules(self) -> tuple[str, ...]:
+        """Names of the constraints on allocations that are set."""
+        names = ("stationary", "forbidden", "factors", "weights_loaded_once")
+        return tuple(name for name in names if getattr(self, name)) + (
+            ("allocation",) if self.allocation != "free" else ()
+        )
+
     @classmethod
     def from_dict(cls, data: MappingABC[str, Any]) -> Self:
         """Build constraints from the structure of a constraints file."""

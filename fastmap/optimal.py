@@ -1,4 +1,4 @@
-"""The optimal strategy: the best mapping of a space, proven, without costing every mapping."""
+"""The optimal strategy: the best mapping of a space, or its Pareto front, proven without costing every mapping."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastmap.control import Control, available_threads
+from fastmap.dimensions import LOOP_DIMENSIONS, OPERANDS
 from fastmap.errors import SearchError
 from fastmap.evaluation import array_clock_ns
-from fastmap.dimensions import LOOP_DIMENSIONS, OPERANDS
 from fastmap.exhaustive import candidate_energies_pj, nothing_fits, run_threads
 from fastmap.kernels import optimal as kernels
 from fastmap.kernels.bounds import candidate_bounds
@@ -23,77 +22,309 @@ from fastmap.kernels.problem import MAX_LEVELS, MAX_LOOPS, SCRATCH, UNROLLING
 from fastmap.kernels.reduce import POINT
 from fastmap.lowering import new_record
 from fastmap.mapping import Mapping
-from fastmap.mapspace import Mapspace, encode_allocation
+from fastmap.mapspace import Mapspace
+from fastmap.result import OBJECTIVES, Points, SearchResult, exponent_of
+
+#: Bounds add up in another order than costs.
+TINY = 1e-12
 
 
-@dataclass
-class Found:
-    """A mapping that a search found, with its cost."""
+def solve_space(
+    space: Mapspace,
+    objective: str,
+    *,
+    max_energy_pj: float | None,
+    max_latency_cycles: float | None,
+    gap: float,
+    time_limit: float | None,
+    threads: int | None,
+    progress: Callable[[int], object] | None,
+    control: Control,
+) -> SearchResult:
+    """Find the best mapping of a space and prove it; see ``exploration.search``."""
+    seconds_compile = compile_kernels(space)
+    solver = Solver(space, _goal(objective, max_energy_pj, max_latency_cycles, gap), control)
+    start = time.perf_counter()
+    workers = max(1, min(threads or available_threads(), len(space.candidates)))
+    timer = None
+    if time_limit is not None:
+        timer = threading.Timer(time_limit, solver.out_of_time)
+        timer.daemon = True
+        timer.start()
+    try:
+        run_threads(solver.work, workers, control, solver.covered, progress)
+    finally:
+        if timer is not None:
+            timer.cancel()
+    if solver.timed_out:
+        control.stop[0] = 0  # what follows has its own time
+    complete = solver.complete and gap == 0.0
+    if solver.complete and not solver.found:
+        if max_energy_pj is not None or max_latency_cycles is not None:
+            limits = [
+                f"{name} = {value:g}"
+                for name, value in (("max_energy_pj", max_energy_pj), ("max_latency_cycles", max_latency_cycles))
+                if value is not None
+            ]
+            raise SearchError(
+                f"{space.layer.name} on {space.architecture.name}: no mapping keeps within {' and '.join(limits)}"
+            )
+        raise SearchError(nothing_fits(space))
+    if not solver.found and solver.timed_out:
+        raise SearchError(
+            f"{space.layer.name} on {space.architecture.name}: no mapping was found within the time limit of "
+            f"{time_limit:g} s"
+        )
+    points = solver.points()
+    if objective == "pareto":
+        kept = {"pareto": points} | {name: _best_of(points, name) for name in OBJECTIVES}
+    else:
+        kept = {objective: points}
+    statistics: dict[str, float] = {
+        "mappings_total": space.size,
+        "mappings_covered": space.size if solver.complete else solver.covered(),
+        "mappings_evaluated": int(solver.statistics[kernels.COSTED]),
+        "spatial_mappings": len(space.orders),
+        "spatial_searched": solver.searched,
+        "spatial_pruned_by_compulsory_traffic": len(space.orders) - solver.finished if solver.complete else 0,
+        "spatial_pruned_by_shortest_path": int(solver.statistics[kernels.PRUNED_CANDIDATES]),
+        "partial_mappings": int(solver.statistics[kernels.CHAINS]),
+        "partial_pruned_by_bound": int(solver.statistics[kernels.PRUNED_CHAINS]),
+        "partial_pruned_by_capacity": int(solver.statistics[kernels.OVERFULL_CHAINS]),
+        "seconds_compile": seconds_compile,
+        "seconds_search": time.perf_counter() - start,
+        "threads": workers,
+    }
+    clock_ns = array_clock_ns(space.architecture)
+    bound = None if objective == "pareto" else solver.lower_bound() * clock_ns ** exponent_of(objective)
+    if bound is not None and objective == "latency":
+        bound = solver.lower_bound()
+    return SearchResult(
+        layer=space.layer,
+        architecture=space.architecture,
+        constraints=space.constraints,
+        objective=objective,
+        strategy="optimal",
+        cost_model=space.cost_model,
+        space=space,
+        points=kept,
+        histograms={},
+        joint_histogram=None,
+        statistics=statistics,
+        complete=complete,
+        lower_bound=bound,
+    )
 
-    spatial: int
-    mapping: Mapping
-    energy_pj: float
-    latency_cycles: float
 
-
-def make_goal(kind: int, exponent: float = 1.0, max_energy_pj: float = math.inf, max_cycles: float = math.inf, slack: float = 0.0) -> Any:
+def _goal(objective: str, max_energy_pj: float | None, max_latency_cycles: float | None, gap: float) -> Any:
     goal = new_record(kernels.GOAL)
-    goal["kind"], goal["exponent"], goal["slack"] = kind, exponent, slack
-    goal["energy_bound_pj"], goal["latency_bound_cycles"] = max_energy_pj, max_cycles
+    kinds = {"energy": kernels.ENERGY, "latency": kernels.LATENCY, "pareto": kernels.FRONT}
+    goal["kind"] = kinds.get(objective, kernels.PRODUCT)
+    goal["exponent"] = exponent_of(objective)
+    goal["energy_bound_pj"] = math.inf if max_energy_pj is None else max_energy_pj
+    goal["latency_bound_cycles"] = math.inf if max_latency_cycles is None else max_latency_cycles
+    goal["slack"] = gap
     return goal
 
 
-def bounds_of(space: Mapspace) -> tuple[Any, Any]:
-    array_pj = candidate_energies_pj(space)
-    bounds = np.empty((len(space.candidates), 2))
-    unrolling, scratch = new_record(UNROLLING), new_record(SCRATCH)
-    candidate_bounds(
-        space.problem, unrolling, scratch, space.array_dim, space.loop_dim, space.candidates, array_pj, bounds
-    )
-    return array_pj, bounds
+class Solver:
+    """Searches the spatial mappings of a space in the order of their bounds; its state is shared by all threads."""
 
-
-def run(space: Mapspace, goal: Any, threads: int = 1, control: Control | None = None) -> Any:
-    control = control or Control()
-    array_pj, bounds = bounds_of(space)
-    S = len(bounds)
-    kind = int(goal["kind"])
-    n = float(goal["exponent"])
-    key = {0: bounds[:, 0], 1: bounds[:, 1]}.get(kind, bounds[:, 0] * bounds[:, 1] ** n)
-    order = np.argsort(key, kind="stable")
-    shared = np.full(1, np.inf)
-    others = np.zeros(0, POINT)
-    unrolling, scratch = new_record(UNROLLING), new_record(SCRATCH)
-    stats = np.zeros(kernels.N_STATISTICS, np.int64)
-    result = None
-    searched = 0
-    tim = []
-    for i in order.tolist():
-        if kind != 3 and key[i] * (1 - 1e-12) > shared[0]:
-            break
-        t0 = time.perf_counter()
-        searched += 1
-        best = np.full(3, np.inf)
-        front = np.zeros(64, POINT)
-        if kind == 3:
-            best[0] = 0
-        bd, bs = np.zeros((1, MAX_LOOPS), np.int64), np.zeros((1, MAX_LOOPS), np.int64)
-        bc, bl = np.zeros((1, 3, MAX_LEVELS), np.int64), np.zeros(1, np.int64)
-        root = np.zeros(2)
-        before = stats.copy()
-        ended, front, fn, bd, bs, bc, bl = kernels.search_candidate(
-            space.problem, space.rules, unrolling, scratch, space.array_dim, space.loop_dim, space.candidates[i],
-            array_pj[i], i, goal, shared, others, best, front, 0, bd, bs, bc, bl, root, stats, control.stop,
+    def __init__(self, space: Mapspace, goal: Any, control: Control) -> None:
+        self.space, self.goal, self.control = space, goal, control
+        self.timed_out = False
+        self.array_pj = candidate_energies_pj(space)
+        bounds = np.empty((len(space.candidates), 2))
+        candidate_bounds(
+            space.problem,
+            new_record(UNROLLING),
+            new_record(SCRATCH),
+            space.array_dim,
+            space.loop_dim,
+            space.candidates,
+            self.array_pj,
+            bounds,
         )
-        tim.append((time.perf_counter() - t0, i, root.copy(), best.copy(), stats - before))
-        if kind != 3 and best[0] < np.inf and (result is None or (best[0], best[1], best[2], i) < result[0]):
-            result = ((best[0], best[1], best[2], i), bd[0, : bl[0]].copy(), bs[0, : bl[0]].copy(), bc[0].copy())
-        if kind == 3 and fn:
-            pts = np.concatenate([others, front[:fn]])
-            pts = pts[np.lexsort((pts["latency_cycles"], pts["energy_pj"]))]
-            keep, low = [], np.inf
-            for j, pt in enumerate(pts):
-                if pt["latency_cycles"] < low:
-                    keep.append(j); low = pt["latency_cycles"]
-            others = pts[keep]
-    return result, stats, searched, tim, others
+        kind = int(goal["kind"])
+        if kind == kernels.ENERGY:
+            self.bound = bounds[:, 0]
+        elif kind == kernels.LATENCY:
+            self.bound = bounds[:, 1]
+        else:
+            self.bound = bounds[:, 0] * bounds[:, 1] ** float(goal["exponent"])
+        self.bounds = bounds
+        self.order = np.argsort(self.bound, kind="stable").tolist()
+        self.next = itertools.count()
+        self.lock = threading.Lock()
+        self.shared = np.full(1, np.inf)
+        self.front: Any = np.zeros(0, POINT)  # of what was found so far
+        self.found: list[
+            tuple[float, float, float, int, Mapping]
+        ] = []  # value, energy, latency, spatial index, mapping
+        self.statistics = np.zeros(kernels.N_STATISTICS, np.int64)
+        self.searched = 0
+        self.finished = 0
+        self.open: set[int] = set(self.order)  # spatial mappings not covered yet
+        self._covered = 0
+
+    @property
+    def front_wanted(self) -> bool:
+        """Whether the whole front is looked for."""
+        return int(self.goal["kind"]) == kernels.FRONT
+
+    @property
+    def complete(self) -> bool:
+        """Whether every spatial mapping was covered."""
+        return not self.open
+
+    def out_of_time(self) -> None:
+        """Stop because the time is up."""
+        if not self.control.stopped:
+            self.timed_out = True
+            self.control.stop[0] = 1
+
+    def covered(self) -> int:
+        """Mappings of the spatial mappings that are done."""
+        return self._covered
+
+    def _cover(self, index: int) -> None:
+        self.open.discard(index)
+        self._covered += self.space.orders[index] * self.space.allocations[index]
+
+    def lower_bound(self) -> float:
+        """What no mapping of the space is better than: pJ, cycles, or their product."""
+        value = self.found[0][0] / (1.0 + float(self.goal["slack"])) if self.found else math.inf
+        return min([value, *(float(self.bound[index]) for index in self.open)])
+
+    def work(self, worker: int) -> None:
+        """Search one spatial mapping after the other until none is left that may be good."""
+        unrolling, scratch = new_record(UNROLLING), new_record(SCRATCH)
+        while not self.control.stopped:
+            place = next(self.next)
+            if place >= len(self.order):
+                return
+            index = self.order[place]
+            energy, cycles = self.bounds[index] * (1.0 - TINY)
+            with self.lock:
+                others = self.front
+                hopeless = kernels.hopeless(self.goal, energy, cycles, np.inf, self.shared[0], others[:0], 0, others)
+            if not hopeless:
+                self._search(index, unrolling, scratch, others)
+            else:
+                with self.lock:
+                    self._cover(index)
+
+    def _search(self, index: int, unrolling: Any, scratch: Any, others: Any) -> None:
+        space = self.space
+        best = np.full(3, np.inf)
+        if self.front_wanted:
+            best[0] = 0.0  # counts the mappings found
+        statistics = np.zeros(kernels.N_STATISTICS, np.int64)
+        ended, front, points, dims, sizes, cuts, loops = kernels.search_candidate(
+            space.problem,
+            space.rules,
+            unrolling,
+            scratch,
+            space.array_dim,
+            space.loop_dim,
+            space.candidates[index],
+            self.array_pj[index],
+            index,
+            self.goal,
+            self.shared,
+            others,
+            best,
+            np.zeros(16, POINT),
+            0,
+            np.zeros((1, MAX_LOOPS), np.int64),
+            np.zeros((1, MAX_LOOPS), np.int64),
+            np.zeros((1, 3, MAX_LEVELS), np.int64),
+            np.zeros(1, np.int64),
+            statistics,
+            self.control.stop,
+        )
+        if ended == kernels.TOO_WIDE:
+            raise SearchError(
+                f"{space.layer.name}: the layer splits into too many distinct loops for the strategy optimal; set "
+                "loop_factor_limit"
+            )
+        with self.lock:
+            self.statistics += statistics
+            self.searched += 1
+            if ended == kernels.DONE:
+                self.finished += 1
+                self._cover(index)
+            if self.front_wanted:
+                new = []
+                for point in front[:points]:
+                    mapping = self._mapping(index, int(point["rank"]), dims, sizes, cuts, loops)
+                    new.append((0.0, float(point["energy_pj"]), float(point["latency_cycles"]), index, mapping))
+                self._join(new)
+            elif best[0] < np.inf:
+                mapping = self._mapping(index, 0, dims, sizes, cuts, loops)
+                mine = (float(best[0]), float(best[1]), float(best[2]), index, mapping)
+                if not self.found or mine[:4] < self.found[0][:4]:
+                    self.found = [mine]
+
+    def _join(self, new: list[tuple[float, float, float, int, Mapping]]) -> None:
+        """Add points to the front; of equal ones the one of the smallest spatial index stays."""
+        if not new:
+            return
+        kept: list[tuple[float, float, float, int, Mapping]] = []
+        for point in sorted([*self.found, *new], key=lambda each: each[1:4]):
+            if not kept or point[2] < kept[-1][2]:
+                kept.append(point)
+        self.found = kept
+        self.front = np.zeros(len(kept), POINT)
+        self.front["energy_pj"] = [point[1] for point in kept]
+        self.front["latency_cycles"] = [point[2] for point in kept]
+
+    def _mapping(self, index: int, place: int, dims: Any, sizes: Any, cuts: Any, loops: Any) -> Mapping:
+        n = int(loops[place])
+        return Mapping(
+            spatial=self.space.spatial(index),
+            temporal=tuple(
+                (LOOP_DIMENSIONS[int(d)], int(size)) for d, size in zip(dims[place, :n], sizes[place, :n], strict=True)
+            ),
+            allocation={
+                operand: tuple(int(cut) for cut in cuts[place, o, : int(self.space.problem["levels"][o])])
+                for o, operand in enumerate(OPERANDS)
+            },
+        )
+
+    def points(self) -> Points:
+        """What was found, with its identities."""
+        identity = [self.space.identify(point[3], point[4]) for point in self.found]
+        if any(max(each) >= 2**64 for each in identity):
+            raise SearchError(f"{self.space.layer.name}: the space has too many orders to number them")
+        return Points(
+            np.array(identity, np.uint64).reshape(-1, 3),
+            np.array([point[1] for point in self.found], float),
+            np.array([point[2] for point in self.found], float),
+        )
+
+
+def _best_of(points: Points, objective: str) -> Points:
+    value = {
+        "energy": points.energy_pj,
+        "latency": points.latency_cycles,
+        "edp": points.energy_pj * points.latency_cycles,
+    }[objective]
+    place = [int(np.argmin(value))] if len(points) else []
+    return Points(points.mapping_id[place], points.energy_pj[place], points.latency_cycles[place])
+
+
+_compiled = threading.Lock()
+
+
+def compile_kernels(space: Mapspace) -> float:
+    """Compile (or load) the kernels of the search; return the seconds that it took."""
+    start = time.perf_counter()
+    stopped = Control()
+    stopped.stop[0] = 1
+    with _compiled:
+        solver = Solver(space, _goal("energy", None, None, 0.0), stopped)
+        solver.shared[0] = -math.inf
+        kernels.hopeless(solver.goal, 0.0, 0.0, np.inf, solver.shared[0], solver.front[:0], 0, solver.front)
+        solver._search(0, new_record(UNROLLING), new_record(SCRATCH), solver.front)
+    return time.perf_counter() - start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +23,25 @@ if TYPE_CHECKING:
     import pandas
 
 OBJECTIVES = ("energy", "latency", "edp")
+
+
+def exponent_of(objective: str) -> float:
+    """Power of the latency in an objective: 0 for the energy, 1 for the EDP, 2 for ``ed2p``.
+
+    Raises:
+        InputError: there is no such objective.
+    """
+    if objective in ("latency", "pareto"):
+        return 1.0
+    power = re.fullmatch(r"ed(\d*)p", objective) if isinstance(objective, str) else None
+    if power is not None and power[1] != "0" and len(power[1]) <= 2:
+        return float(power[1] or 1)
+    if objective == "energy":
+        return 0.0
+    raise InputError(
+        f"objective must be one of {', '.join(OBJECTIVES)}, ed2p (energy x latency ** 2; or another power) and pareto, "
+        f"not {objective!r}"
+    )
 
 
 @dataclass(frozen=True)
@@ -66,26 +86,43 @@ class SearchResult:
     space: Mapspace = field(repr=False, compare=False)
     points: dict[str, Points] = field(repr=False)  #: objective -> the best distinct points; "pareto" -> the front
     histograms: dict[str, Histogram] = field(repr=False)  #: energy_pj, latency_cycles, edp_pj_ns
-    joint_histogram: Histogram2D = field(repr=False)
+    joint_histogram: Histogram2D | None = field(repr=False)  #: this and the histograms: of an exhaustive search
     #: mappings_total, mappings_evaluated, mappings_fitting, spatial_mappings, seconds_compile, seconds_search, threads
     statistics: dict[str, float]
     complete: bool  #: the whole space was covered
+    #: Proven: no mapping of the space is better than this (pJ, cycles, pJ ns ...); None where only the whole proves it.
+    lower_bound: float | None = None
 
     @cached_property
     def best(self) -> list[Evaluation]:
         """The best mappings for the objective, best first. Mappings of equal energy and latency count once."""
-        return self.top(self.objective)
+        return self._evaluate(self.points[self.objective])
 
     @cached_property
     def pareto(self) -> list[Evaluation]:
-        """The Pareto front of energy and latency, by rising energy."""
-        return self._evaluate(self.points["pareto"])
+        """The Pareto front of energy and latency, by rising energy.
+
+        Raises:
+            InputError: the search was for one optimum only.
+        """
+        return self._evaluate(self._points("pareto"))
 
     def top(self, objective: str) -> list[Evaluation]:
-        """The best mappings for any of the objectives."""
-        if objective not in OBJECTIVES:
-            raise InputError(f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}")
-        return self._evaluate(self.points[objective])
+        """The best mappings for another objective than the one that was searched for.
+
+        Raises:
+            InputError: the search did not look for it.
+        """
+        return self._evaluate(self._points(objective))
+
+    def _points(self, name: str) -> Points:
+        if name not in self.points:
+            exponent_of(name)
+            raise InputError(
+                f"the search was for the objective {self.objective} only; search for {name}, or for the objective "
+                "pareto, which holds the optimum for energy, latency and EDP"
+            )
+        return self.points[name]
 
     @property
     def optimal(self) -> bool:
@@ -93,31 +130,47 @@ class SearchResult:
         return self.complete
 
     @property
+    def gap(self) -> float | None:
+        """How much worse than the optimum the best mapping is at most, relative; None where nothing is proven."""
+        if self.complete:
+            return 0.0
+        if self.lower_bound is None or not self.lower_bound > 0 or not len(self.points[self.objective]):
+            return None
+        return max(0.0, self.value(0) / self.lower_bound - 1.0)
+
+    @property
     def certificate(self) -> dict[str, Any]:
-        """How the result is proven: the method, the space covered, and the bounds that follow from it."""
+        """How the result is proven: the method, the value and its lower bound, what was covered and how."""
+        if self.strategy == "exhaustive":
+            method = "every mapping of the space was costed"
+        elif self.objective == "pareto":
+            method = "every mapping of the space was costed, or a point of the front is at least as good as its bounds"
+        else:
+            method = "every mapping of the space was costed, or its lower bound is no better than the value"
         certificate: dict[str, Any] = {
-            "method": "every mapping of the space was costed" if self.complete else "search was stopped early",
-            "mappings_total": int(self.statistics["mappings_total"]),
-            "mappings_evaluated": int(self.statistics["mappings_evaluated"]),
+            "method": method if self.complete else "the search was stopped early",
+            **{name: value for name, value in self.statistics.items() if not name.startswith(("seconds", "threads"))},
             "constraints": self.constraints.to_dict(),
         }
-        if self.complete:
-            certificate["lower_bound"] = self.value(0)
+        if self.objective != "pareto" and len(self.points[self.objective]):
+            certificate["value"] = self.value(0)
+            bound = self.value(0) if self.complete else self.lower_bound
+            if bound is not None:
+                certificate["lower_bound"] = bound
         return certificate
 
     def value(self, place: int) -> float:
-        """Objective of the mapping at a place of ``best``: pJ, cycles or pJ ns."""
+        """Objective of the mapping at a place of ``best``: pJ, cycles, pJ ns, pJ ns2 ..."""
         points = self.points[self.objective]
-        if self.objective == "energy":
-            return float(points.energy_pj[place])
+        energy, cycles = float(points.energy_pj[place]), float(points.latency_cycles[place])
         if self.objective == "latency":
-            return float(points.latency_cycles[place])
-        return float(points.energy_pj[place] * points.latency_cycles[place] * array_clock_ns(self.architecture))
+            return cycles
+        return energy * float(cycles * array_clock_ns(self.architecture)) ** exponent_of(self.objective)
 
     @property
     def gap_to_second(self) -> float | None:
         """How much worse the second-best point is, relative to the best; None when there is only one."""
-        if len(self.points[self.objective]) < 2:
+        if self.objective == "pareto" or len(self.points[self.objective]) < 2:
             return None
         return self.value(1) / self.value(0) - 1.0
 

@@ -47,7 +47,7 @@ from fastmap.evaluation import array_clock_ns
 from fastmap.layer import Layer
 from fastmap.mapping import Constraints
 from fastmap.mapspace import Mapspace
-from fastmap.result import OBJECTIVES, Histogram, Histogram2D, Points, SearchResult
+from fastmap.result import Histogram, Histogram2D, Points, SearchResult
 
 try:
     import fcntl
@@ -55,13 +55,13 @@ except ImportError:  # Windows: two writers are not kept apart
     fcntl = None  # type: ignore[assignment]
 
 FORMAT = "fastmap"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 HISTOGRAMS = ("energy_pj", "latency_cycles", "edp_pj_ns")
 #: Attributes of a result that are no figures of its statistics.
 FIXED = frozenset(
     (
         *("layer", "architecture", "constraints", "objective", "strategy", "cost_model"),
-        *("complete", "certificate", "clock_ns"),
+        *("complete", "certificate", "clock_ns", "lower_bound"),
     )
 )
 #: How many results an error message lists.
@@ -328,23 +328,14 @@ def _write_result(group: Any, result: SearchResult) -> None:
     for name, value in attributes.items():
         # Counts beyond 64 bits are kept exactly, as text.
         group.attrs[name] = str(value) if isinstance(value, int) and value >= 2**63 else value
-    for objective in OBJECTIVES:
-        _write_points(group.create_group(f"best/{objective}"), result.points[objective], clock_ns)
-    _write_points(group.create_group("pareto"), result.points["pareto"], clock_ns)
+    if result.lower_bound is not None:
+        group.attrs["lower_bound"] = result.lower_bound
+    group.create_group("best")
+    for name, points in result.points.items():
+        _write_points(group.create_group("pareto" if name == "pareto" else f"best/{name}"), points, clock_ns)
 
-    histograms = group.create_group("histogram")
-    for name in HISTOGRAMS:
-        histogram = result.histograms[name]
-        counts = histograms.create_dataset(name, data=histogram.counts)
-        _attach(counts, _scale(histograms, f"{name}_low", histogram.edges[:-1]))
-        _scale(histograms, f"{name}_edges", histogram.edges)
-    joint = result.joint_histogram
-    counts = histograms.create_dataset("energy_latency", data=joint.counts, **_packed(joint.counts))
-    scales = []
-    for name, edges in (("energy_pj", joint.energy_edges), ("latency_cycles", joint.latency_edges)):
-        scales.append(_scale(histograms, f"energy_latency_{name}_low", edges[:-1]))
-        _scale(histograms, f"energy_latency_{name}_edges", edges)
-    _attach(counts, *scales)
+    if result.joint_histogram is not None:
+        _write_histograms(group.create_group("histogram"), result, result.joint_histogram)
 
     space = group.create_group("space")
     candidates, remaining = result.space.candidates, result.space.remaining
@@ -357,6 +348,20 @@ def _write_result(group: Any, result: SearchResult) -> None:
     _attach(space.create_dataset("remaining", data=remaining, **_packed(remaining)), index, dimension)
     orders = [str(orders) for orders in result.space.orders]
     _attach(space.create_dataset("orders", data=orders, dtype=h5py.string_dtype()), index)
+
+
+def _write_histograms(histograms: Any, result: SearchResult, joint: Histogram2D) -> None:
+    for name in HISTOGRAMS:
+        histogram = result.histograms[name]
+        counts = histograms.create_dataset(name, data=histogram.counts)
+        _attach(counts, _scale(histograms, f"{name}_low", histogram.edges[:-1]))
+        _scale(histograms, f"{name}_edges", histogram.edges)
+    counts = histograms.create_dataset("energy_latency", data=joint.counts, **_packed(joint.counts))
+    scales = []
+    for name, edges in (("energy_pj", joint.energy_edges), ("latency_cycles", joint.latency_edges)):
+        scales.append(_scale(histograms, f"energy_latency_{name}_low", edges[:-1]))
+        _scale(histograms, f"energy_latency_{name}_edges", edges)
+    _attach(counts, *scales)
 
 
 def _packed(data: Any) -> dict[str, Any]:
@@ -401,7 +406,10 @@ def _read_result(group: Any, name: str) -> SearchResult:
     architecture = Architecture.model_validate_json(group.attrs["architecture"])
     constraints = Constraints.from_dict(json.loads(group.attrs["constraints"]))
     space = group["space"]
-    histograms = group["histogram"]
+    histograms = group.get("histogram")
+    points = {name: _read_points(group["best"][name]) for name in group["best"]}
+    if "pareto" in group:
+        points["pareto"] = _read_points(group["pareto"])
     return SearchResult(
         layer=layer,
         architecture=architecture,
@@ -417,19 +425,20 @@ def _read_result(group: Any, name: str) -> SearchResult:
             array_dim=space["array_dimension"][...],
             loop_dim=space["loop_dimension"][...],
             candidates=space["factors"][...],
-            remaining=space["remaining"][...],
             orders=tuple(int(orders) for orders in space["orders"].asstr()[...]),
         ),
-        points={
-            **{objective: _read_points(group["best"][objective]) for objective in OBJECTIVES},
-            "pareto": _read_points(group["pareto"]),
-        },
-        histograms={name: Histogram(histograms[f"{name}_edges"][...], histograms[name][...]) for name in HISTOGRAMS},
-        joint_histogram=Histogram2D(
+        points=points,
+        histograms={}
+        if histograms is None
+        else {name: Histogram(histograms[f"{name}_edges"][...], histograms[name][...]) for name in HISTOGRAMS},
+        joint_histogram=None
+        if histograms is None
+        else Histogram2D(
             histograms["energy_latency_energy_pj_edges"][...],
             histograms["energy_latency_latency_cycles_edges"][...],
             histograms["energy_latency"][...],
         ),
+        lower_bound=float(group.attrs["lower_bound"]) if "lower_bound" in group.attrs else None,
         statistics={name: _number(value) for name, value in group.attrs.items() if name not in FIXED},
         complete=bool(group.attrs["complete"]),
     )

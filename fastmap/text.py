@@ -158,13 +158,26 @@ def network(result: NetworkResult, objective: str, width: int | None = None) -> 
 
 
 def effort(result: NetworkResult) -> str:
-    """How many mappings were costed, how fast."""
-    searches = {id(found.points): found.statistics for _, found in result}.values()  # identical layers share one
-    mappings = sum(int(each["mappings_evaluated"]) for each in searches)
-    seconds = sum(each["seconds_search"] for each in searches)
-    rate = f" ({mappings / seconds:,.0f} a second)" if mappings >= WORTH_A_RATE else ""
-    threads = max(int(each["threads"]) for each in searches)
-    return f"{mappings:,} mappings costed in {seconds:.2f} s{rate} on {threads} thread{'s' if threads > 1 else ''}"
+    """How many mappings were covered and costed, how fast."""
+    searches = list({id(found.points): found for _, found in result}.values())  # identical layers share one
+    seconds = sum(found.statistics["seconds_search"] for found in searches)
+    threads = max(int(found.statistics["threads"]) for found in searches)
+    costed = sum(int(found.statistics["mappings_evaluated"]) for found in searches)
+    on = f"in {seconds:.2f} s on {threads} thread{'s' if threads > 1 else ''}"
+    if any(found.strategy == "exhaustive" for found in searches):
+        rate = f" ({costed / seconds:,.0f} a second)" if costed >= WORTH_A_RATE else ""
+        return f"{costed:,} mappings covered {on}{rate}"
+    covered = sum(int(found.statistics["mappings_covered"]) for found in searches)
+    gaps = [found.gap for found in searches]
+    worst = None if None in gaps else max(gap for gap in gaps if gap is not None)
+    proof = (
+        "proven optimal"
+        if worst == 0.0
+        else "nothing proven"
+        if worst is None
+        else f"within {percent(worst)} of the optimum"
+    )
+    return f"{proof}: {covered:.3g} mappings covered, {costed:,} costed {on}"
 
 
 def explain(evaluation: Evaluation, architecture: Architecture, also: Sequence[str] = ()) -> str:

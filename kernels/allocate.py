@@ -313,9 +313,7 @@ def check_allocation(problem, unrolling, states, content, state_at, loop_dim, lo
 
 
 @kernel
-def _fits_in_order(
-    problem, unrolling, states, content, state_at, loop_dim, loop_size, n, memory, scratch, cuts
-):
+def _fits_in_order(problem, unrolling, states, content, state_at, loop_dim, loop_size, n, memory, scratch, cuts):
     """Does a memory hold its tiles when they are multiplied in ZigZag's order?"""
     needed = 0.0
     for i in range(3):

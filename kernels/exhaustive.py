@@ -1,4 +1,4 @@
-"""The exhaustive search: every order of every candidate spatial mapping, every allocation that fits, costed and reduced.
+"""The exhaustive search: every order of every candidate spatial mapping, every allocation that fits, costed, reduced.
 
 The mappings of a space are numbered: candidate by candidate, within one by the rank of the order. A call works
 through a range of orders, so that any split of the space over threads and calls gives the same result.

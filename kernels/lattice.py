@@ -15,7 +15,7 @@ import numpy as np
 
 from ._jit import kernel
 from .orders import loop_items
-from .problem import IRRELEVANT, MAX_LOOPS, N_DIMS, O
+from .problem import IRRELEVANT, N_DIMS, O
 from .traffic import CYCLES, CYCLES_ABOVE, N_STATE, REDUCES_ABOVE, SIZE
 
 

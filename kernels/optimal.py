@@ -23,7 +23,6 @@ from .bounds import (
     fill_operand_paths,
     fill_port_bounds,
     first_boundary,
-    first_cycles,
     lies_below,
     pack_states,
     port_cycles,
@@ -53,8 +52,8 @@ GOAL = np.dtype(
 )
 
 # Statistics of a search, int64[N_STATISTICS].
-CHAINS, PRUNED_CHAINS, OVERFULL_CHAINS, COMPLETE_CHAINS, COSTED = range(5)
-N_STATISTICS = 5
+PRUNED_CANDIDATES, CHAINS, PRUNED_CHAINS, OVERFULL_CHAINS, COMPLETE_CHAINS, COSTED = range(6)
+N_STATISTICS = 6
 
 # How a search of one candidate ended.
 DONE, STOPPED, TOO_WIDE = range(3)
@@ -167,7 +166,6 @@ def search_candidate(
     best_size,
     best_cuts,
     best_loops,
-    root,
     statistics,
     control,
 ):
@@ -181,9 +179,8 @@ def search_candidate(
         others: POINT[n], a front of other candidates' points (goal FRONT).
         best: float64[3], value, energy and latency of the best mapping of this candidate: given as infinite, filled.
         front: POINT[n], front_n: the front so far (goal FRONT); ``rank`` of a point is its place in ``best_dim`` etc.
-        best_dim, best_size: int64[B, MAX_LOOPS], best_cuts: int64[B, 3, L], best_loops: int64[B], the mappings found; B is
-            1 but for the goal FRONT.
-        root: float64[2], filled: the least energy and latency of any mapping of this candidate.
+        best_dim, best_size: int64[B, MAX_LOOPS], best_cuts: int64[B, 3, L], best_loops: int64[B], the mappings found;
+            B is 1 but for the goal FRONT.
         statistics: int64[N_STATISTICS], added to.
         control: int64[1], set to nonzero by anybody to stop.
 
@@ -217,10 +214,9 @@ def search_candidate(
     complete = total - 1
     compute = states[complete, CYCLES] * problem.cycles_per_operation
     root_tuple = tuple_number(problem, 0, 0, 1)
-    root[0] = base_pj + energy_to_go[root_tuple, 0]
-    root[1] = compute
-    if root[0] == np.inf or hopeless(goal, root[0], root[1], np.inf, shared[0], front, front_n, others):
-        statistics[PRUNED_CHAINS] += 1
+    least_pj = base_pj + energy_to_go[root_tuple, 0]
+    if least_pj == np.inf or hopeless(goal, least_pj, compute, np.inf, shared[0], front, front_n, others):
+        statistics[PRUNED_CANDIDATES] += 1
         return DONE, front, front_n, best_dim, best_size, best_cuts, best_loops
 
     ports = np.empty(PORTS, np.int64)
@@ -251,7 +247,6 @@ def search_candidate(
     node_busy, node_stalled = np.zeros((MAX_EVENTS + 1, PORTS)), np.zeros((MAX_EVENTS + 1, PORTS))
     node_loading = np.zeros((MAX_EVENTS + 1, 3))
     node_bits = np.zeros((MAX_EVENTS + 1, MAX_MEMORIES))
-    bound_pj, bound_cycles = np.zeros(MAX_EVENTS + 1), np.zeros(MAX_EVENTS + 1)
     events = 0
     for o in range(3):
         opened[0, o] = first_boundary(o)
@@ -268,9 +263,7 @@ def search_candidate(
     for o in range(3):
         level = problem.levels[o] - 1
         if level == 0:
-            node_bits[0, problem.chain[o, 0]] += cut_bits(
-                problem, unrolling, states, content, o, 0, 0, complete
-            )
+            node_bits[0, problem.chain[o, 0]] += cut_bits(problem, unrolling, states, content, o, 0, 0, complete)
     node_pj[0] = base_pj
     period = np.ceil(problem.cycles_per_operation)
     for p in range(n_ports):
@@ -658,7 +651,11 @@ def cost_chain(
                         best_loops[place] = n
                     if goal.kind != FRONT and value <= _least_value(goal, lower_pj, lower_cycles) * (1.0 + TINY):
                         break
-                    if goal.kind == FRONT and energy <= lower_pj * (1.0 + TINY) and latency <= lower_cycles * (1 + TINY):
+                    if (
+                        goal.kind == FRONT
+                        and energy <= lower_pj * (1.0 + TINY)
+                        and latency <= lower_cycles * (1 + TINY)
+                    ):
                         break
                     if hopeless(goal, lower_pj, lower_cycles, best[0], shared[0], front, front_n, others):
                         break
@@ -673,7 +670,15 @@ def cost_chain(
                     g = segment_at[p]
                     if at_boundary or p == n:
                         fill_reachable(
-                            predecessor, allowed, packed, lanes, irrelevant, segment[g], closed[g], state_at[p], reachable
+                            predecessor,
+                            allowed,
+                            packed,
+                            lanes,
+                            irrelevant,
+                            segment[g],
+                            closed[g],
+                            state_at[p],
+                            reachable,
                         )
         # Take the next choice for the loop below position p.
         if p > n:

@@ -27,7 +27,13 @@ EVALUATED, FITTING, COSTED = range(3)
 
 #: One mapping: what it costs, and which it is.
 POINT = np.dtype(
-    [("energy_pj", np.float64), ("latency_cycles", np.float64), ("spatial", np.int64), ("rank", np.int64), ("code", np.int64)],
+    [
+        ("energy_pj", np.float64),
+        ("latency_cycles", np.float64),
+        ("spatial", np.int64),
+        ("rank", np.int64),
+        ("code", np.int64),
+    ],
     align=True,
 )
 

@@ -70,7 +70,7 @@ def count_orders(problem, rules, unrolling, array_dim, loop_dim, candidates, pri
     item_count = np.empty(MAX_LOOPS, np.int64)
     for i in range(candidates.shape[0]):
         unroll(problem, array_dim, loop_dim, candidates[i], unrolling)
-        items, n = lattice_items(problem, rules, unrolling.remaining, item_dim, item_size, item_count)
+        items, _ = lattice_items(problem, rules, unrolling.remaining, item_dim, item_size, item_count)
         states = np.empty((count_states(rules, items, item_count), N_STATE))
         successor = np.empty((states.shape[0], items), np.int64)
         allowed = np.empty(states.shape[0], np.bool_)
