@@ -165,7 +165,7 @@ class Mapspace:
         else:
             orders = _multinomials(multiplicity[chosen])
         if constraints.max_spatial_mappings is not None:
-            chosen, orders = (part[: constraints.max_spatial_mappings] for part in (chosen, orders))
+            chosen, orders = chosen[: constraints.max_spatial_mappings], orders[: constraints.max_spatial_mappings]
         return cls(
             layer,
             architecture,

@@ -165,7 +165,8 @@ class SearchResult:
         energy, cycles = float(points.energy_pj[place]), float(points.latency_cycles[place])
         if self.objective == "latency":
             return cycles
-        return energy * float(cycles * array_clock_ns(self.architecture)) ** exponent_of(self.objective)
+        latency_ns = cycles * array_clock_ns(self.architecture)
+        return float(energy * latency_ns ** exponent_of(self.objective))
 
     @property
     def gap_to_second(self) -> float | None:
