@@ -126,7 +126,7 @@ def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj
             level = problem.memory_level[memory, o]
             row = problem.first_row[o] + level + 1
             s = complete if level == problem.levels[o] - 1 else 0
-            least[memory, o] = content[row, s] * element_bits(problem, o, False)
+            least[memory, o] = content[row, s] * min(element_bits(problem, o, False), element_bits(problem, o, True))
     for o in range(3):
         for k in range(problem.levels[o]):
             row = problem.first_row[o] + k
@@ -155,6 +155,8 @@ def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj
                 else:
                     partial = o == O and (listed or states[s, REDUCES_ABOVE] != 0.0)
                     bits = element_bits(problem, o, partial)
+                    if not partial:  # the level may begin further in, where sums are not complete
+                        bits = min(bits, element_bits(problem, o, True))
                     needed = held_bits(content[row, s], content[row, complete], bits, doubled and s != complete)
                     fit[row, s] = needed <= limit
                 energy_pj[row, s] = np.inf

@@ -349,7 +349,7 @@ def search_candidate(
                         continue
                     if k > 0:
                         memory = problem.chain[o, k - 1]
-                        held = cut_bits(problem, unrolling, states, content, o, k - 1, begin, s)
+                        held = _least_bits(problem, unrolling, states, content, o, k - 1, begin, s)
                         if not fits(node_bits[depth, memory] + held, problem.memory_size[memory]):
                             statistics[OVERFULL_CHAINS] += 1
                             continue
@@ -400,14 +400,14 @@ def search_candidate(
         for memory in range(problem.memories):
             node_bits[depth, memory] = node_bits[below, memory]
         if k > 0:
-            node_bits[depth, problem.chain[o, k - 1]] += cut_bits(
+            node_bits[depth, problem.chain[o, k - 1]] += _least_bits(
                 problem, unrolling, states, content, o, k - 1, begin, s
             )
             previous[depth, o] = s  # the level above begins here; level 0 begins at state 0
         opened[depth, o] = k + 1
         if k + 1 == problem.levels[o] and k > 0:
             top = problem.chain[o, k]
-            held = cut_bits(problem, unrolling, states, content, o, k, s, complete)
+            held = _least_bits(problem, unrolling, states, content, o, k, s, complete)
             node_bits[depth, top] += held
             if not fits(node_bits[depth, top], problem.memory_size[top]):
                 statistics[OVERFULL_CHAINS] += 1
@@ -461,6 +461,17 @@ def search_candidate(
         )
         depth -= 1
     return DONE, front, front_n, best_dim, best_size, best_cuts, best_loops
+
+
+@kernel
+def _least_bits(problem, unrolling, states, content, o, level, start, end):
+    """Bits that a level holds whose loops lie between two states, at least: its cut may lie before a run that completes
+    the sums, which is of use where complete outputs are wider than partial ones.
+    """
+    bits = cut_bits(problem, unrolling, states, content, o, level, start, end)
+    if o == O and problem.bits[3] > problem.bits[2]:
+        bits = min(bits, cut_bits(problem, unrolling, states, content, o, level, 0, end))
+    return bits
 
 
 @kernel
@@ -592,7 +603,7 @@ def cost_chain(
                     scratch,
                     failure,
                 )
-                if found and mapping_cost(
+                found = found and mapping_cost(
                     problem,
                     unrolling,
                     states,
@@ -608,7 +619,10 @@ def cost_chain(
                     scratch,
                     cost,
                     failure,
-                ):
+                )
+                for o in range(3):
+                    found = found and reuse_allowed(problem, rules, nest_dim, n, o, scratch.position)
+                if found:
                     energy, latency = cost[TOTAL_PJ] + array_pj, cost[LATENCY_CYCLES]
                     if goal.kind == FRONT:
                         wanted = (
@@ -621,8 +635,6 @@ def cost_chain(
                     else:
                         value = goal_value(goal, energy, latency)
                         wanted = value < best[0]
-                    for o in range(3):
-                        wanted = wanted and reuse_allowed(problem, rules, nest_dim, n, o, scratch.position)
                     if wanted:
                         place = 0
                         if goal.kind == FRONT:
@@ -779,7 +791,8 @@ def place_cuts(
             p += 1
         if boundary[j] > 0:
             cuts[last[j], boundary[j] - 1] = p
-    if rules.even == 0 and rules.bounded[0] == 0 and rules.bounded[1] == 0 and rules.bounded[2] == 0:
+    ruled = rules.even != 0 or rules.bounded[0] != 0 or rules.bounded[1] != 0 or rules.bounded[2] != 0
+    if not ruled and problem.bits[3] <= problem.bits[2]:
         return True
     merged = cuts.copy()
     earliest = cuts.copy()  # the loops between are irrelevant to the operand

@@ -1,0 +1,214 @@
+"""The optimal strategy equals the exhaustive one, and that equals brute force in the reference, on random problems."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import pytest
+
+from fastmap.architecture import Architecture
+from fastmap.errors import FastmapError, SearchError
+from fastmap.exploration import Options, search_space
+from fastmap.layer import Layer
+from fastmap.mapping import Constraints
+from fastmap.mapspace import Mapspace
+from fastmap.result import Points, SearchResult
+
+from . import problems
+from .reference import search as reference
+from .reference.problem import REPAIRS, DoesNotFit
+
+#: Layers whose spaces can be enumerated.
+SMALL = (1, 1, 1, 2, 2, 3, 4, 6)
+TINY = (1, 1, 1, 1, 2, 2, 3)
+TOLERANCE = 1e-12
+
+
+def random_problem(pick: problems.Pick, sizes: tuple[int, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A layer and an accelerator, as the reference takes them."""
+    hw = problems.hardware(pick)
+    larger = pick((1, 2, 8))
+    for memory in hw["memories"].values():
+        memory["size"] *= larger
+    return problems.random_layer(pick, hw, sizes), hw
+
+
+def fixed_spatial(pick: problems.Pick, layer: dict[str, Any], hw: dict[str, Any]) -> list[Any]:
+    """An unrolling without loops of factor 1, which a search does not have."""
+    spatial = problems.spatial_mapping(pick, layer, hw, regular=True)
+    return [[name, loops] for name, loops in spatial if loops]
+
+
+def random_rules(pick: problems.Pick, layer: Layer, architecture: Architecture) -> dict[str, Any]:
+    """Any one or two kinds of constraints on orders and allocations; they may well contradict or admit nothing."""
+    dims = [dim for dim in layer.dimension_order if layer.size(dim) > 1] or ["K"]
+    memories = list(architecture.memories)
+
+    def place() -> str:
+        memory = pick(memories)
+        return memory.name if pick((True, False)) else f"{memory.name}.{pick(memory.operands)}"
+
+    def rule(kind: str) -> dict[str, Any]:
+        dim, memory = pick(dims), pick(memories)
+        factor = pick([n for n in range(1, layer.size(dim) + 1) if layer.size(dim) % n == 0])
+        return {
+            "innermost": {"innermost": [[dim, factor]]},
+            "outermost": {"outermost": [[dim, factor]]},
+            "inside": {"inside": [[dim, pick(dims)]]},
+            "stationary": {"stationary": {memory.name: pick(memory.operands)}},
+            "forbidden": {"forbidden": {place(): [dim]}},
+            "factors": {"factors": {place(): {dim: pick((factor, {"min": factor}, {"max": factor}))}}},
+            "even": {"allocation": "even"},
+            "weights": {"weights_loaded_once": True},
+        }[kind]
+
+    kinds = ("innermost", "outermost", "inside", "stationary", "forbidden", "factors", "even", "weights")
+    return rule(pick(kinds)) | (rule(pick(kinds)) if pick((True, False)) else {})
+
+
+def outcome(space: Mapspace, options: Options) -> SearchResult | str:
+    """The result, or the sentence that there is none."""
+    try:
+        return search_space(space, options)
+    except SearchError as error:
+        return str(error)
+
+
+def points_of(points: Points) -> list[tuple[float, float]]:
+    return list(zip(points.energy_pj.tolist(), points.latency_cycles.tolist(), strict=True))
+
+
+def same_points(ours: list[tuple[float, float]], theirs: list[tuple[float, float]]) -> bool:
+    return len(ours) == len(theirs) and all(
+        math.isclose(a, b, rel_tol=TOLERANCE)
+        for mine, other in zip(ours, theirs, strict=True)
+        for a, b in zip(mine, other, strict=True)
+    )
+
+
+def check_optimal(space: Mapspace, everything: SearchResult | str, note: object) -> None:
+    """Every objective of the optimal strategy against the enumeration of the space."""
+    front = outcome(space, Options("pareto", threads=2))
+    if isinstance(everything, str):
+        assert isinstance(front, str), (note, everything)
+        assert isinstance(outcome(space, Options("edp")), str), note
+        return
+    assert not isinstance(front, str), (note, front)
+    whole = points_of(everything.points["pareto"])
+    assert same_points(points_of(front.points["pareto"]), whole), (note, points_of(front.points["pareto"]), whole)
+    values = {
+        "energy": lambda e, c: e,
+        "latency": lambda e, c: c,
+        "edp": lambda e, c: e * c,
+        "ed3p": lambda e, c: e * c**3,
+    }
+    for objective, value in values.items():
+        found = search_space(space, Options(objective, threads=1))
+        ((energy, cycles),) = points_of(found.points[objective])
+        best = min(value(*point) for point in whole)
+        assert math.isclose(value(energy, cycles), best, rel_tol=TOLERANCE), (note, objective, energy, cycles, whole)
+        assert found.optimal
+        assert found.best[0].energy_pj.total == pytest.approx(energy, rel=1e-12)
+        assert found.best[0].latency_cycles.total == cycles
+        assert found.certificate["lower_bound"] == found.certificate["value"]
+    limit = whole[len(whole) // 2]
+    bounded = search_space(space, Options("energy", max_latency_cycles=limit[1]))
+    assert bounded.points["energy"].energy_pj[0] == pytest.approx(limit[0], rel=TOLERANCE), note
+    bounded = search_space(space, Options("latency", max_energy_pj=limit[0] * (1 + 1e-9)))
+    assert bounded.points["latency"].latency_cycles[0] == limit[1], note
+    close = search_space(space, Options("edp", gap=0.1))
+    assert close.gap is not None
+    assert close.gap <= 0.1 + 1e-9
+    best = min(energy * cycles for energy, cycles in whole)
+    assert best <= points_of(close.points["edp"])[0][0] * points_of(close.points["edp"])[0][1] <= best * (1.1 + 1e-9), (
+        note
+    )
+
+
+def build(layer: Layer, architecture: Architecture, constraints: dict[str, Any], model: str) -> Mapspace | None:
+    """The space, or None where the constraints admit nothing or contradict."""
+    try:
+        return Mapspace.build(layer, architecture, Constraints.from_dict(constraints), model)
+    except FastmapError:
+        return None
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_optimal_equals_exhaustive(block: int) -> None:
+    """Random layers on random accelerators, all spatial mappings, with and without rules, both cost models."""
+    searched = 0
+    for seed in range(block * 1000, block * 1000 + 150):
+        pick = random.Random(seed).choice
+        layer, architecture = (
+            read(each)
+            for read, each in zip(
+                (problems.read_layer, problems.read_architecture), random_problem(pick, SMALL), strict=True
+            )
+        )
+        rules = random_rules(pick, layer, architecture) if pick((True, False)) else {}
+        space = build(
+            layer, architecture, rules | {"max_spatial_mappings": 5}, pick(("corrected", "corrected", "zigzag"))
+        )
+        if space is None or space.size > 2_000_000:
+            continue
+        everything = outcome(space, Options("edp", "exhaustive", threads=1))
+        check_optimal(space, everything, (seed, rules))
+        searched += not isinstance(everything, str)
+    assert searched > 50
+
+
+@pytest.mark.parametrize("block", range(2))
+def test_exhaustive_equals_brute_force(block: int) -> None:
+    """Counts, best mappings and front of one spatial mapping against the reference, with and without rules."""
+    compared = 0
+    for seed in range(block * 1000, block * 1000 + 400):
+        pick = random.Random(seed).choice
+        layer, hw = random_problem(pick, TINY)
+        spatial = fixed_spatial(pick, layer, hw)
+        read_layer, architecture = problems.read_layer(layer), problems.read_architecture(hw)
+        rules = random_rules(pick, read_layer, architecture) if pick((True, False)) else {}
+        names = {problems.loop_name(layer, dim): dim for dim in layer["loop_dims"]}
+        unrolling = problems.mapping_of(layer, spatial, []).spatial.unrolling
+        space = build(read_layer, architecture, rules | {"spatial": dict(unrolling)}, "corrected")
+        if space is None or space.size > 3000:
+            continue
+        constraints = reference_rules(rules, names)
+        try:
+            brute = list(reference.complete_space(layer, hw, spatial, REPAIRS, constraints))
+        except DoesNotFit:
+            brute = []
+        fitting = [(point.energy, point.latency) for point in brute if point.fits]
+        everything = outcome(space, Options("edp", "exhaustive", threads=1, top=1))
+        note = (seed, rules, spatial)
+        check_optimal(space, everything, note)
+        if not fitting:
+            assert isinstance(everything, str), note
+            continue
+        assert not isinstance(everything, str), (note, everything)
+        assert everything.statistics["mappings_fitting"] == len(fitting), note
+        whole = points_of(everything.points["pareto"])
+        best = min(energy for energy, _ in fitting)
+        assert whole[0][0] == pytest.approx(best, rel=1e-9), note
+        for energy, cycles in fitting:  # nothing is better than the front, and the front is there
+            assert any(e <= energy * (1 + 1e-9) and c <= cycles * (1 + 1e-9) for e, c in whole), note
+        for e, c in whole:
+            assert any(math.isclose(e, x, rel_tol=1e-9) and math.isclose(c, y, rel_tol=1e-9) for x, y in fitting), note
+        compared += 1
+    assert compared > 60
+
+
+def reference_rules(rules: dict[str, Any], names: dict[str, str]) -> reference.Constraints:
+    """The same rules for the reference, with its names of the loop dimensions."""
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {names.get(key, key): renamed(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [renamed(each) for each in value]
+        return names.get(value, value) if isinstance(value, str) else value
+
+    return reference.Constraints(
+        **{name: renamed(value) if name != "stationary" else value for name, value in rules.items()}
+    )
