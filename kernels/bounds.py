@@ -407,9 +407,12 @@ def compulsory_pj(problem, unrolling, states, traffic, scratch):
             scratch.elements[FRACTIONAL] = scratch.elements[INTEGER] = 1.0
             if k > 0:
                 truncated = False
+                fractional = False
                 for d in range(N_DIMS):
                     scratch.size[d] = states[1, SIZE + d] * unrolling.below[FRACTIONAL, row, d]
                     scratch.tile[d] = unrolling.below[FRACTIONAL, row, d]
+                    if problem.relevance[o, d] != IRRELEVANT:
+                        fractional |= scratch.tile[d] != np.floor(scratch.tile[d])
                     if problem.relevance[o, d] >= PARTIAL_X and problem.repairs & TRUE_EXTENTS == 0:
                         truncated |= scratch.tile[d] != np.floor(scratch.tile[d])
                         truncated |= problem.window[0, 1] > 1.0 or problem.window[1, 1] > 1.0
@@ -417,8 +420,8 @@ def compulsory_pj(problem, unrolling, states, traffic, scratch):
                     continue
                 smallest = tensor_size(problem, o, scratch.tile)
                 elements = tensor_size(problem, o, scratch.size)
-                if smallest != np.floor(smallest):
-                    elements *= 1.0 - 0.5 / smallest
+                if fractional:
+                    elements *= max(0.0, 1.0 - 0.5 / smallest)
                 scratch.elements[FRACTIONAL] = np.floor(elements * (1.0 + ROUNDING))
             fill_boundary(problem, unrolling, states, total_cycles, o, k, s, scratch.elements, traffic, s)
             energy_pj += traffic[row, s, ENERGY_PJ]
