@@ -235,12 +235,13 @@ def temporal_problems(
     """Return the loop dimensions whose temporal factors do not multiply to what the spatial mapping leaves."""
     as_searched = remaining_iterations(layer, architecture, spatial)
     exact = remaining_iterations(layer, architecture, spatial, exact=True)
+    joint = jointly_remaining(layer, spatial)
     given: dict[str, int] = {}
     for dim, factor in temporal:
         given[dim] = given.get(dim, 1) * factor
     found = []
     for dim in LOOP_DIMENSIONS:
-        needed = sorted({exact.get(dim, 1), as_searched.get(dim, 1)})
+        needed = sorted({joint[dim], exact.get(dim, 1), as_searched.get(dim, 1)})
         if given.get(dim, 1) not in needed:
             words = " or ".join(str(number) for number in needed)
             found.append(
@@ -333,6 +334,16 @@ def remaining_iterations(
                 if left[dim] == 1:
                     del left[dim]
     return {dim: size for dim, size in left.items() if size > 1}
+
+
+def jointly_remaining(layer: Layer, spatial: SpatialMapping) -> dict[str, int]:
+    """Return the iterations of each loop dimension where the array dimensions cover it together, without excess.
+
+    This is what the cost model ``corrected`` leaves. It differs from ``remaining_iterations`` where a dimension is
+    unrolled on several array dimensions.
+    """
+    units = {dim: math.prod(factors.get(dim, 1) for factors in spatial.unrolling.values()) for dim in LOOP_DIMENSIONS}
+    return {dim: -(-layer.size(dim) // units[dim]) for dim in LOOP_DIMENSIONS}
 
 
 def _with_plain_spatial(data: Any) -> Any:
