@@ -575,10 +575,10 @@ class Constraints(Spec):
 
     @property
     def allocation_rules(self) -> tuple[str, ...]:
-        """Names of the constraints on allocations that are set."""
+        """Names of the constraints that are set and that an allocation may fail."""
         names = ("stationary", "forbidden", "factors", "weights_loaded_once")
         return tuple(name for name in names if getattr(self, name)) + (
-            ("allocation",) if self.allocation != "free" else ()
+            ("allocation",) if self.allocation == "even" else ()
         )
 
     @classmethod

@@ -12,10 +12,15 @@ from functools import cache
 import numpy as np
 import pytest
 
-from fastmap import evaluate, exploration, search
+import fastmap
+from fastmap import evaluate, exhaustive
+from fastmap.control import Control
 from fastmap.dimensions import LOOP_DIMENSIONS
 from fastmap.errors import InputError, SearchError
-from fastmap.exploration import Control, bin_edges, plan_network, search_network
+from fastmap.exhaustive import bin_edges
+from fastmap.exploration import Options
+from fastmap.exploration import plan_network as plan
+from fastmap.exploration import search_network as search_plan
 from fastmap.kernels import reduce
 from fastmap.layer import Layer
 from fastmap.loading import load_architecture
@@ -34,6 +39,38 @@ LARGE = Layer(name="large", K=64, C=32, OX=32, OY=32, FX=3, FY=3)
 #: 2.4 billion orders.
 ENDLESS = Layer(name="endless", K=2**7, C=2**8, OX=2**9, OY=2**9, FX=3, FY=3)
 FIXED = {"spatial": {"D1": {"K": 32}, "D2": {"C": 32}}}
+
+
+def greedy(constraints=None):
+    """The constraints, with ZigZag's one allocation of each order."""
+    return (constraints or Constraints()).model_copy(update={"allocation": "greedy"})
+
+
+def build(layer, architecture, constraints=None):
+    """ZigZag's space."""
+    return Mapspace.build(layer, architecture, greedy(constraints), "zigzag")
+
+
+def search(layer, architecture, objective="edp", *, constraints=None, **options):
+    """The enumeration of ZigZag's space."""
+    return fastmap.search(layer, architecture, objective, "exhaustive", "zigzag", greedy(constraints), **options)
+
+
+def plan_network(workload, architecture, constraints=None, **options):
+    """ZigZag's spaces of a network."""
+
+    def for_layer(layer):
+        return greedy(constraints(layer) if callable(constraints) else constraints)
+
+    return plan(workload, architecture, for_layer, cost_model="zigzag", **options)
+
+
+def search_network(planned, objective="edp", *, progress=None, control=None, keep=None, **options):
+    """The enumeration of a network's spaces."""
+    return search_plan(
+        planned, Options(objective, "exhaustive", **options), progress=progress, control=control, keep=keep
+    )
+
 
 VALUE = {
     "energy": lambda points: points[:, 0],
@@ -80,7 +117,7 @@ def small_problem(number):
                 key: value for key, value in layer.items() if key not in ("pr_loop_dims", "pr_loop_sizes", "padding")
             }
         try:
-            space = Mapspace.build(read_layer(layer), read_architecture(hw))
+            space = build(read_layer(layer), read_architecture(hw))
         except SearchError:
             continue
         if 60 <= space.size <= MOST_MAPPINGS:
@@ -201,7 +238,7 @@ def test_what_is_kept_is_what_its_mapping_costs(number):
             spatial, rank, code = (int(part) for part in points.mapping_id[row])
             assert near(found.energy_pj.total, points.energy_pj[row]), (number, name, row)
             assert near(found.latency_cycles.total, points.latency_cycles[row]), (number, name, row)
-            greedy = evaluate(space.layer, space.architecture, space.decode(spatial, rank))
+            greedy = evaluate(space.layer, space.architecture, space.decode(spatial, rank), "zigzag")
             assert greedy == found
             loops = len(found.mapping.temporal)
             assert encode_allocation(found.mapping.allocation, loops) == code
@@ -216,7 +253,7 @@ def test_histograms_count_every_mapping_once(number):
     if not expected:
         return
     result = search(space.layer, space.architecture)
-    clock = evaluate(space.layer, space.architecture, result.best[0].mapping).clock_ns
+    clock = evaluate(space.layer, space.architecture, result.best[0].mapping, "zigzag").clock_ns
     values = {
         "energy_pj": [energy for energy, *_ in expected],
         "latency_cycles": [latency for _, latency, *_ in expected],
@@ -268,7 +305,7 @@ def test_a_fixed_order_costs_what_evaluate_says():
     for constraints in (fixed, Constraints.from_dict({"temporal": order})):
         result = search(layer, AIMC, "energy", constraints=constraints)
         assert result.statistics["mappings_total"] == len(result.space.orders)
-        costs = [evaluate(layer, AIMC, result.space.decode(i, 0)) for i in range(len(result.space.orders))]
+        costs = [evaluate(layer, AIMC, result.space.decode(i, 0), "zigzag") for i in range(len(result.space.orders))]
         assert result.points["energy"].energy_pj[0] == pytest.approx(min(each.energy_pj.total for each in costs))
         assert result.points["latency"].latency_cycles[0] == min(each.latency_cycles.total for each in costs)
         assert result.best[0].mapping.temporal == tuple((dim, size) for dim, size in order)
@@ -350,8 +387,8 @@ def test_any_number_of_threads_finds_the_same(layer, architecture, constraints, 
     """Points with their identities, histograms and statistics; also with small chunks and a small front."""
     given = Constraints.from_dict(constraints)
     results = [search(layer, architecture, constraints=given, threads=n) for n in (1, 2, 3)]
-    monkeypatch.setattr(exploration, "CHUNK", 997)
-    monkeypatch.setattr(exploration, "FIRST_FRONT", 2)
+    monkeypatch.setattr(exhaustive, "CHUNK", 997)
+    monkeypatch.setattr(exhaustive, "FIRST_FRONT", 2)
     results += [search(layer, architecture, constraints=given, threads=n) for n in (1, 3)]
     assert results[0].statistics["mappings_total"] > 1000
     for number, result in enumerate(results):
@@ -362,12 +399,12 @@ def test_any_number_of_threads_finds_the_same(layer, architecture, constraints, 
 def test_of_equal_mappings_the_first_stands_for_all():
     """Its identity is the smallest of all mappings with its energy and latency."""
     layer = Layer(K=4, C=4, OX=4, OY=2)
-    space = Mapspace.build(layer, AIMC, Constraints(max_spatial_mappings=6))
+    space = build(layer, AIMC, Constraints(max_spatial_mappings=6))
     result = search(layer, AIMC, constraints=Constraints(max_spatial_mappings=6))
     identities = [(i, rank) for i, count in enumerate(space.orders) for rank in range(count)]
     costs = {}
     for identity in identities:
-        found = evaluate(layer, AIMC, space.decode(*identity))
+        found = evaluate(layer, AIMC, space.decode(*identity), "zigzag")
         costs.setdefault((found.energy_pj.total, found.latency_cycles.total), identity)
     for row, found in enumerate(result.best):
         point = (found.energy_pj.total, found.latency_cycles.total)
@@ -408,7 +445,7 @@ def test_stopping_keeps_what_is_done():
         stopped_at.append(time.perf_counter())
         control.stop[0] = 1
 
-    exploration.compile_kernels(Mapspace.build(ENDLESS, AIMC, Constraints.from_dict(FIXED)))
+    exhaustive.compile_kernels(build(ENDLESS, AIMC, Constraints.from_dict(FIXED)))
     timer = threading.Timer(0.4, stop)
     timer.start()
     result = search(ENDLESS, AIMC, constraints=Constraints.from_dict(FIXED), threads=2, force=True, control=control)
@@ -418,7 +455,7 @@ def test_stopping_keeps_what_is_done():
 
 def test_ctrl_c_stops_and_the_handler_goes_away():
     before = signal.getsignal(signal.SIGINT)
-    exploration.compile_kernels(Mapspace.build(ENDLESS, AIMC, Constraints.from_dict(FIXED)))
+    exhaustive.compile_kernels(build(ENDLESS, AIMC, Constraints.from_dict(FIXED)))
     timer = threading.Timer(0.4, signal.raise_signal, (signal.SIGINT,))
     timer.start()
     result = search(ENDLESS, AIMC, constraints=Constraints.from_dict(FIXED), threads=2, force=True)
@@ -441,14 +478,14 @@ def test_a_search_that_is_stopped_before_it_starts_has_nothing():
 def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
     constraints = Constraints.from_dict({**FIXED, "loop_factor_limit": 10})
     search(LARGE, AIMC, constraints=constraints)
-    original = exploration._run_range
+    original = exhaustive._run_range
 
     def fail(space, array_pj, offsets, first, *rest):
         if first > 0:
             raise MemoryError("no more")
         return original(space, array_pj, offsets, first, *rest)
 
-    monkeypatch.setattr(exploration, "_run_range", fail)
+    monkeypatch.setattr(exhaustive, "_run_range", fail)
     with pytest.raises(MemoryError, match="no more"):
         search(LARGE, AIMC, constraints=constraints, threads=2)
 
@@ -461,8 +498,12 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"objective": "speed"}, "objective must be one of energy, latency, edp, not 'speed'"),
-        ({"strategy": "guess"}, "strategy must be one of exhaustive, not 'guess'"),
+        (
+            {"objective": "speed"},
+            "objective must be one of energy, latency, edp, ed2p (energy x latency ** 2; or another power) and pareto, "
+            "not 'speed'",
+        ),
+        ({"strategy": "guess"}, "strategy must be one of optimal, exhaustive, not 'guess'"),
         ({"cost_model": "none"}, "cost_model must be one of zigzag, corrected, not 'none'"),
         ({"top": 0}, "top must be an integer from 1 to 100000, not 0"),
         ({"top": 2.5}, "top must be an integer from 1 to 100000, not 2.5"),
@@ -472,7 +513,7 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
 )
 def test_options(options, sentence):
     with pytest.raises(InputError) as caught:
-        search(Layer(K=2), AIMC, **options)
+        fastmap.search(Layer(K=2), AIMC, **options)
     assert str(caught.value) == sentence
 
 
@@ -481,7 +522,7 @@ def test_a_space_that_takes_too_long_is_refused():
         SearchError, match=r"endless on aimc has \d\.\d+e\+\d+ mappings \(\d+ spatial mappings\)"
     ) as caught:
         search(ENDLESS, AIMC)
-    assert "narrow it with max_spatial_mappings" in str(caught.value)
+    assert "narrow the space (max_spatial_mappings" in str(caught.value)
     assert "\n" not in str(caught.value)
     huge = Layer(name="huge", K=2**18, C=2**17, OX=2**17)
     with pytest.raises(SearchError, match="are too many to enumerate"):
