@@ -1,7 +1,7 @@
-"""Loop orders: the prime factors of the remaining iterations, and their distinct permutations.
+"""The loops that are ordered: the prime factors of the remaining iterations.
 
-The factors form a multiset of items (loop dimension, factor), sorted in the layer's dimension order, then by size. An
-order is a sequence of item numbers, innermost first; orders are ranked lexicographically.
+They form a multiset of items (loop dimension, factor), sorted in the layer's dimension order, then by size. An order is
+a sequence of item numbers, innermost first (``lattice``).
 """
 
 from __future__ import annotations
@@ -84,87 +84,3 @@ def loop_items(remaining, dimension_order, limit, item_dim, item_size, item_coun
                 item_dim[items], item_size[items], item_count[items] = d, factors[d, i], 1
                 items += 1
     return items, loops
-
-
-@kernel
-def count_orders(items, item_count):
-    """Number of distinct orders, as a float (exact below 2**53): an estimate for huge multisets."""
-    total = 1.0
-    placed = 0
-    for i in range(items):
-        for j in range(item_count[i]):
-            placed += 1
-            total = total * placed / (j + 1)
-    return np.rint(total)
-
-
-@kernel
-def first_order(items, item_count, order):
-    """Write the lexicographically first order."""
-    p = 0
-    for i in range(items):
-        for _ in range(item_count[i]):
-            order[p] = i
-            p += 1
-
-
-@kernel
-def unrank_order(items, item_count, loops, total, rank, order):
-    """Write the order of this rank. ``total`` orders, below 2**57 so that products with a count stay in 64 bits."""
-    left = item_count[:items].copy()
-    rest = np.uint64(total)
-    rank = np.uint64(rank)
-    for p in range(loops):
-        n = np.uint64(loops - p)
-        for i in range(items):
-            if left[i] == 0:
-                continue
-            starting = rest * np.uint64(left[i]) // n
-            if rank < starting:
-                order[p] = i
-                left[i] -= 1
-                rest = starting
-                break
-            rank -= starting
-
-
-@kernel
-def rank_order(items, item_count, loops, total, order):
-    """Rank of an order: the inverse of ``unrank_order``."""
-    left = item_count[:items].copy()
-    rest = np.uint64(total)
-    rank = np.uint64(0)
-    for p in range(loops):
-        n = np.uint64(loops - p)
-        for i in range(items):
-            starting = rest * np.uint64(left[i]) // n
-            if i == order[p]:
-                left[i] -= 1
-                rest = starting
-                break
-            rank += starting
-    return rank
-
-
-@kernel
-def next_order(order, loops):
-    """Step to the lexicographic successor in place.
-
-    Returns:
-        The first position that changed, or -1 after the last order.
-    """
-    pivot = loops - 2
-    while pivot >= 0 and order[pivot] >= order[pivot + 1]:
-        pivot -= 1
-    if pivot < 0:
-        return -1
-    swap = loops - 1
-    while order[swap] <= order[pivot]:
-        swap -= 1
-    order[pivot], order[swap] = order[swap], order[pivot]
-    i, j = pivot + 1, loops - 1
-    while i < j:
-        order[i], order[j] = order[j], order[i]
-        i += 1
-        j -= 1
-    return pivot

@@ -535,7 +535,7 @@ def test_a_layer_that_fits_nowhere():
     data["name"] = "cramped"
     cramped = type(AIMC).model_validate(data)
     layer = Layer(name="wide", K=512, C=512, OX=8)
-    with pytest.raises(SearchError, match="wide fits nowhere on cramped: none of its 6 mappings fits the memories"):
+    with pytest.raises(SearchError, match="wide on cramped: none of its 6 mappings fits the memories"):
         search(
             layer,
             cramped,
