@@ -303,7 +303,7 @@ def _announce_compilation(options: argparse.Namespace) -> None:
     import fastmap.kernels._jit  # noqa: F401  sets the folder of the cache
 
     if not Path(config.CACHE_DIR).exists() and not options.quiet:  # type: ignore[attr-defined]
-        print("compiling the kernels, once after each installation: about half a minute", file=sys.stderr)
+        print("compiling the kernels, once after each installation: about a minute", file=sys.stderr)
 
 
 def _search(options: argparse.Namespace) -> int:
@@ -346,9 +346,10 @@ def _search(options: argparse.Namespace) -> int:
         names = ", ".join(plan.architecture.name for plan in plans)
         time = readable_time(expected_seconds(sum(space.size for space in enumerated), options.threads))
         effort = f", {time if time.startswith('less') else f'about {time}'} to enumerate" if enumerated else ""
+        layers = f"{distinct} distinct layer{'s' if distinct > 1 else ''}"
         stored = f", about {KILOBYTES_PER_RESULT * distinct} kB to {options.output}" if output else ""
         print(
-            f"{plans[0].workload.name} on {names}: {size:,} mappings of {distinct} distinct layers{effort}{stored}",
+            f"{plans[0].workload.name} on {names}: {size:,} mappings of {layers}{effort}{stored}",
             file=sys.stderr,
         )
     control = options.interrupt.control = Control()
@@ -444,10 +445,11 @@ def _network_dict(result: NetworkResult) -> dict[str, Any]:
                 {"energy_pj": float(energy), "latency_cycles": float(cycles)}
                 for energy, cycles in zip(front.energy_pj, front.latency_cycles, strict=True)
             ]
+    front = any(found.objective == "pareto" for _, found in result)  # points of several fronts do not add up
     return {
         "workload": result.workload,
         "architecture": result.architecture.name,
-        "totals": result.totals,
+        **({} if front else {"totals": result.totals}),
         "complete": result.complete,
         "layers": layers,
     }

@@ -1,19 +1,24 @@
 """The HDF5 file of a run: self-describing, readable with plain h5py, whole at every moment.
 
-Layout (schema version 1)::
+Layout (schema version 2)::
 
     /                       attributes: format, schema_version, fastmap_version, command, created, machine
     /{architecture}/{layer} attributes: inputs as JSON text (layer, architecture, constraints), objective, strategy,
-                            cost_model, complete, certificate, clock_ns and every figure of ``statistics``
-        best/{objective}/   the best distinct points: mapping_id, energy_pj, latency_cycles, edp_pj_ns
-        pareto/             the front of energy and latency, same columns
+                            cost_model, complete, certificate, clock_ns, lower_bound (of the optimal strategy, in the
+                            unit of the objective) and every figure of ``statistics``
+        best/{objective}/   the best distinct points of each objective that the search covered: mapping_id, energy_pj,
+                            latency_cycles, edp_pj_ns; only the optimum with the optimal strategy
+        pareto/             the front of energy and latency, same columns; of an exhaustive search, or of one for it
         histogram/          energy_pj, latency_cycles, edp_pj_ns: mappings in each bin, with the bins' edges beside;
-                            energy_latency: the joint distribution
-        space/              what turns a mapping_id into a mapping: the factors of every spatial mapping, the
-                            iterations that remain, and the number of orders (text: it may exceed 64 bits)
+                            energy_latency: the joint distribution; of an exhaustive search only
+        space/              what turns a mapping_id into a mapping: the factors of every spatial mapping and the number
+                            of orders (text: it may exceed 64 bits); and, for other readers, the iterations that remain
 
-``mapping_id`` is (spatial index, order rank, allocation code). Layers that are identical share one group through a
-hard link. In names, ``/`` is written ``%2F`` and ``%`` is written ``%25``.
+``mapping_id`` is (spatial index, order rank, allocation code). The allocation code less one is a number to the base
+loops + 1, its digits the cuts of W, I and O below each one's top memory.
+
+Layers that are identical share one group through a hard link. In names, ``/`` is written ``%2F`` and ``%`` is written
+``%25``.
 
 HDF5 changes its own structures in place, so that a crash between two writes can cost everything that a file held.
 Therefore a run builds its file in memory, and after each result replaces the one on disk by a whole new copy: whenever

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fastmap.evaluation import Evaluation
     from fastmap.macro import MacroReport
     from fastmap.mapping import Mapping, SpatialMapping
-    from fastmap.result import NetworkResult
+    from fastmap.result import NetworkResult, SearchResult
 
 #: SI prefixes by power of 1000.
 PREFIXES = {
@@ -113,48 +113,55 @@ def nest(temporal: Sequence[tuple[str, int]]) -> str:
 
 
 def network(result: NetworkResult, objective: str, width: int | None = None) -> str:
-    """One table: the best mapping of each layer, the totals, and what the search took."""
+    """One table: the best mapping of each layer and the totals, or each layer's front; and what the search took."""
+    front = objective == "pareto"
+    seconds = not front and any(found.strategy == "exhaustive" for _, found in result)  # others know only the best
     rows = []
     for name, found in result:
-        best = found.best[0]
         gap = found.gap_to_second
+        second = ("-" if gap is None else f"+{percent(gap)}",) if seconds else ()
+        for number, each in enumerate(found.pareto if front else found.best[:1]):
+            rows.append(
+                (
+                    "" if number else name,
+                    energy(each.energy_pj.total),
+                    f"{each.latency_cycles.total:,.0f}",
+                    delay_product(each.edp_pj_ns),
+                    percent(each.utilization.array),
+                    *second,
+                    spatial(each.mapping.spatial),
+                    nest(each.mapping.temporal) + ("" if number else unproven(found)),
+                )
+            )
+    if not front:  # points of several fronts do not add up
+        totals = result.totals
         rows.append(
             (
-                name,
-                energy(best.energy_pj.total),
-                f"{best.latency_cycles.total:,.0f}",
-                delay_product(best.edp_pj_ns),
-                percent(best.utilization.array),
-                "-" if gap is None else f"+{percent(gap)}",
-                spatial(best.mapping.spatial),
-                nest(best.mapping.temporal) + ("" if found.complete else "  (stopped early)"),
+                "total",
+                energy(totals["energy_pj"]),
+                f"{totals['latency_cycles']:,.0f}",
+                delay_product(totals["edp_pj_ns"]),
+                "",
+                *(("",) if seconds else ()),
+                f"({duration(totals['latency_ns'])})",
+                "",
             )
         )
-    totals = result.totals
-    rows.append(
-        (
-            "total",
-            energy(totals["energy_pj"]),
-            f"{totals['latency_cycles']:,.0f}",
-            delay_product(totals["edp_pj_ns"]),
-            "",
-            "",
-            f"({duration(totals['latency_ns'])})",
-            "",
-        )
-    )
     header = (
-        "layer",
-        "energy",
-        "cycles",
-        "EDP",
-        "array use",
-        "2nd best",
-        "<spatial mapping",
-        "<loop nest, innermost first",
+        *("layer", "energy", "cycles", "EDP", "array use"),
+        *(("2nd best",) if seconds else ()),
+        *("<spatial mapping", "<loop nest, innermost first"),
     )
-    title = f"{result.workload} on {result.architecture.name}, best {goal(objective)} of each layer"
+    what = "Pareto front of energy and latency" if front else f"best {goal(objective)}"
+    title = f"{result.workload} on {result.architecture.name}, {what} of each layer"
     return "\n".join((title, table(header, rows, width), effort(result)))
+
+
+def unproven(found: SearchResult) -> str:
+    """What to add to a result that is not proven to be the best."""
+    if found.complete or found.gap == 0.0:
+        return ""
+    return "  (stopped early)" if found.gap is None else f"  (within {percent(found.gap)} of the optimum)"
 
 
 def effort(result: NetworkResult) -> str:
@@ -278,7 +285,7 @@ def relative(change: float) -> str:
 
 def goal(objective: str) -> str:
     """The name of an objective."""
-    return {"edp": "EDP"}.get(objective, objective)
+    return objective.upper() if objective.startswith("ed") else objective
 
 
 def objective_value(value: float, objective: str) -> str:
