@@ -439,6 +439,9 @@ def test_our_mappings(tmp_path, text, expected):
     assert expected in complaint(load_mapping, tmp_path / "m.yaml", text)
 
 
+#: Some builds of libyaml have a limit of their own, and reach it first.
+DEEP = ("is nested more than 50 levels deep", "line 1: is not valid YAML: exceeded maximum nesting depth")
+
 LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 9)
 )
@@ -461,7 +464,8 @@ LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         (b"a: 1\nb: \x80", "line 2: is not UTF-8 text (byte 0x80)"),
         (b"\xff\xfe\x00", "is not UTF-8 text"),
         (b"a: 1\nb: \x00", "line 2: holds a character that YAML does not allow"),
-        ("[" * 100_000, "is nested more than 50 levels deep"),
+        ("[" * 60, "is nested more than 50 levels deep"),
+        ("[" * 100_000, DEEP),
         ("a: " + "{a: " * 200, "is nested more than 50 levels deep"),
         ("".join(" " * level + "a:\n" for level in range(300)), "is nested more than 50 levels deep"),
         (LAUGHS, "holds more than 500000 values, aliases written out"),
@@ -476,7 +480,8 @@ LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
 def test_odd_files(tmp_path, load, text, expected):
     if expected == "stands twice" and load is load_architecture:
         text = "array: 1\narray: 2"
-    assert expected in complaint(load, tmp_path / "x.yaml", text)
+    found = complaint(load, tmp_path / "x.yaml", text)
+    assert any(each in found for each in (expected if isinstance(expected, tuple) else (expected,)))
 
 
 @pytest.mark.parametrize("load", [load_architecture, load_workload, load_constraints, load_mapping])

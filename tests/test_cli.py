@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -105,7 +106,7 @@ def test_version_and_help_of_every_command(capsys: pytest.CaptureFixture[str]) -
         assert fm.__version__ in printed or printed.startswith("usage: fastmap")
 
 
-COMMANDS = ("search", "evaluate", "count", "macro", "zoo")
+COMMANDS = ("search", "evaluate", "explain", "count", "macro", "zoo")
 
 
 def test_the_installed_command_is_the_module() -> None:
@@ -211,10 +212,19 @@ def test_evaluate(cli: Callable[..., str], here: Path) -> None:
     (here / "m.yaml").write_text(WITH_ALLOCATION)
     call = ("evaluate", "ds_cnn", "--layer", "conv1", "--arch", "aimc", "--mapping", "m.yaml")
     data = parsed(cli(*call, "--json"))
-    check_contract(data, fm.load_architecture("aimc"))
+    models, repairs = data["cost_models"], data["repairs"]
+    check_contract(
+        {key: data[key] for key in data if key not in ("cost_models", "repairs")}, fm.load_architecture("aimc")
+    )
+    assert models["corrected"]["energy_pj"] == pytest.approx(data["energy_pj"]["total"], rel=1e-12)
+    assert models["corrected"]["latency_cycles"] == data["latency_cycles"]["total"]
+    zigzag = parsed(cli(*call, "--json", "--cost-model", "zigzag"))
+    assert models["zigzag"]["energy_pj"] == pytest.approx(zigzag["energy_pj"]["total"], rel=1e-12)
+    assert models["zigzag"]["latency_cycles"] == zigzag["latency_cycles"]["total"]
+    assert {"name", "description", "applies", "energy_pj", "latency_cycles"} < set(repairs[0])
     assert data["mapping"] == fm.Mapping.load("m.yaml").to_dict()
     best = fm.evaluate(fm.load_workload("ds_cnn")["conv1"], fm.load_architecture("aimc"), fm.Mapping.load("m.yaml"))
-    assert data == parsed(json.dumps(best.to_dict()))
+    assert data == parsed(json.dumps(best.to_dict())) | {"repairs": repairs, "cost_models": models}
     # What was printed can be fed back, as YAML or as JSON.
     (here / "again.json").write_text(json.dumps(data["mapping"]))
     assert parsed(cli(*call[:-1], "again.json", "--json")) == data
@@ -225,6 +235,7 @@ def test_evaluate(cli: Callable[..., str], here: Path) -> None:
     long = cli(*call, "--explain")
     assert long.startswith(short.rstrip("\n"))
     assert "loop nest" in long
+    assert "repair" in long
     assert "sram_256KB" in long
 
 
@@ -232,6 +243,33 @@ def test_evaluate_without_allocation_takes_the_greedy_one(cli: Callable[..., str
     (here / "m.yaml").write_text(MAPPING)
     data = parsed(cli("evaluate", "ds_cnn", "--layer", "conv1", "--arch", "aimc", "--mapping", "m.yaml", "--json"))
     assert set(data["mapping"]) == {"spatial", "temporal", "allocation"}
+
+
+def test_compare_with_the_optimum(cli: Callable[..., str], here: Path) -> None:
+    (here / "m.yaml").write_text(MAPPING.replace("K: 64", "K: 32").replace("temporal: [", "temporal: [[K, 2], "))
+    call = ("evaluate", "ds_cnn", "--layer", "conv1", "--arch", "aimc", "--mapping", "m.yaml", "--compare")
+    data = parsed(cli(*call, "--json"))
+    best = parsed(cli("search", "ds_cnn", "--layer", "conv1", "--arch", "aimc", "--json", "--quiet"))
+    value = best[0]["layers"]["conv1"]["best"][0]["edp_pj_ns"]
+    assert data["comparison"]["gap"] == pytest.approx(data["edp_pj_ns"] / value - 1)
+    assert data["comparison"]["gap"] > 0
+    assert re.search(r"^conv1 on aimc: EDP .* the proven optimum$", cli(*call), re.MULTILINE)
+    assert re.search(
+        r"^conv1 on aimc: energy .* the proven optimum$", cli(*call, "--objective", "energy"), re.MULTILINE
+    )
+
+
+# --------------------------------------------------------------------------------------------------------- explain
+
+
+def test_explain(cli: Callable[..., str]) -> None:
+    call = ("explain", "resnet8", "--layer", "fc", "--arch", "aimc")
+    data = parsed(cli(*call, "--json"))
+    assert len(data) == 1
+    printed = cli(*call)
+    assert printed.startswith("fc on aimc: best EDP, proven optimal\n")
+    for part in ("loop nest", "where the energy goes", "what twice as much would change", "other dataflows"):
+        assert part in printed
 
 
 # ----------------------------------------------------------------------------------------------------------- count
@@ -261,8 +299,10 @@ def test_counts_beyond_every_machine_are_exact(cli: Callable[..., str]) -> None:
 # ---------------------------------------------------------------------------------------------------------- search
 
 
-def test_search(cli: Callable[..., str], here: Path) -> None:
-    call = ("search", "ds_cnn", "--arch", "aimc", "dimc", *NARROW, "--quiet")
+@pytest.mark.parametrize("strategy", ["optimal", "exhaustive"])
+def test_search(cli: Callable[..., str], here: Path, strategy: str) -> None:
+    call = ("search", "ds_cnn", "--arch", "aimc", "dimc", *NARROW, "--strategy", strategy, "--quiet")
+    keys = {"best", "optimal", "gap", "certificate", "statistics"} | ({"pareto"} if strategy == "exhaustive" else set())
     data = parsed(cli(*call, "--json", "-o", "r.h5"))
     assert [each["architecture"] for each in data] == ["aimc", "dimc"]
     plain = cli(*call)
@@ -274,15 +314,15 @@ def test_search(cli: Callable[..., str], here: Path) -> None:
         assert list(each["layers"]) == names
         best = {}
         for name, layer in each["layers"].items():
-            assert set(layer) == {"best", "pareto", "optimal", "certificate", "statistics"}
+            assert set(layer) == keys
             assert layer["optimal"] is True
+            assert layer["gap"] == 0
             for evaluation in layer["best"]:
                 check_contract(evaluation, architecture)
             values = [evaluation["edp_pj_ns"] for evaluation in layer["best"]]
             assert values == sorted(values)
             assert layer["certificate"]["lower_bound"] == pytest.approx(values[0])
-            front = [(point["energy_pj"], point["latency_cycles"]) for point in layer["pareto"]]
-            assert front == sorted(front, key=lambda point: (point[0], -point[1]))
+            check_front(layer.get("pareto", []))
             loaded = fm.SearchResult.load("r.h5", each["architecture"], name)
             assert [found.mapping.to_dict() for found in loaded.best] == [found["mapping"] for found in layer["best"]]
             best[name] = layer["best"][0]
@@ -297,10 +337,72 @@ def test_search(cli: Callable[..., str], here: Path) -> None:
     assert list(here.iterdir()) == [here / "r.h5"]
 
 
+def check_front(points: list[dict[str, float]]) -> None:
+    """By rising energy and falling latency."""
+    front = [(point["energy_pj"], point["latency_cycles"]) for point in points]
+    assert front == sorted(set(front), key=lambda point: (point[0], -point[1]))
+    assert all(one[1] > other[1] for one, other in itertools.pairwise(front))
+
+
+def test_both_strategies_find_the_same(cli: Callable[..., str]) -> None:
+    call = ("search", "resnet8", "--layer", "fc", "--arch", "aimc", "--quiet", "--objective", "pareto")
+    optimal = parsed(cli(*call, "--json"))[0]
+    exhaustive = parsed(cli(*call, "--json", "--strategy", "exhaustive"))[0]
+    assert "totals" not in optimal
+    for name, layer in optimal["layers"].items():
+        check_front(layer["pareto"])
+        assert len(layer["pareto"]) > 1
+        for one, other in zip(layer["pareto"], exhaustive["layers"][name]["pareto"], strict=True):
+            assert one == pytest.approx(other, rel=1e-9)
+        assert len(layer["best"]) == len(layer["pareto"])
+    printed = cli(*call)
+    assert printed.startswith("resnet8 on aimc, Pareto front of energy and latency of each layer\n")
+
+
+def test_limits_gap_and_time(cli: Callable[..., str]) -> None:
+    call = ("search", "resnet8", "--layer", "conv1", "--arch", "aimc", "--quiet")
+
+    def found(*more: object) -> dict[str, Any]:
+        layer: dict[str, Any] = parsed(cli(*call, "--json", *more))[0]["layers"]["conv1"]
+        return layer
+
+    edp = found()
+    fastest, frugal = found("--objective", "latency"), found("--objective", "energy")
+    cycles = frugal["best"][0]["latency_cycles"]["total"]
+    assert found("--objective", "energy", "--max-latency-cycles", cycles)["best"][0]["energy_pj"]["total"] == (
+        pytest.approx(frugal["best"][0]["energy_pj"]["total"])
+    )
+    pj = fastest["best"][0]["energy_pj"]["total"]
+    kept = found("--objective", "latency", "--max-energy-pj", pj * 1.001)["best"][0]
+    assert kept["energy_pj"]["total"] <= pj * 1.001
+    assert kept["latency_cycles"]["total"] == fastest["best"][0]["latency_cycles"]["total"]
+
+    for share in ("5%", "0.05"):
+        near = found("--gap", share)
+        assert near["gap"] <= 0.05 + 1e-9
+        assert near["best"][0]["edp_pj_ns"] <= edp["best"][0]["edp_pj_ns"] * 1.05 * (1 + 1e-9)
+        assert near["certificate"]["lower_bound"] <= edp["best"][0]["edp_pj_ns"] * (1 + 1e-9)
+    timely = found("--time-limit", 60)
+    assert timely["optimal"] is True
+    assert timely["best"] == edp["best"]
+    hurried = found("--time-limit", 0.03)
+    assert hurried["optimal"] is (hurried["gap"] == 0)
+    assert hurried["best"][0]["edp_pj_ns"] >= edp["best"][0]["edp_pj_ns"]
+
+
+def test_an_objective_of_a_higher_power(cli: Callable[..., str]) -> None:
+    call = ("search", "ds_cnn", "--layer", "pw1", "--arch", "aimc", "--quiet", "--objective", "ed2p")
+    assert "best ED2P of each layer" in cli(*call)
+
+
 @pytest.mark.parametrize(("objective", "key"), [("energy", "energy_pj"), ("latency", "latency_cycles")])
 def test_search_for_another_objective(cli: Callable[..., str], objective: str, key: str) -> None:
-    call = ("search", "ds_cnn", "--layer", "pw1", "--arch", "aimc", *NARROW, "--objective", objective, "--top", "4")
+    call = ("search", "ds_cnn", "--layer", "pw1", "--arch", "aimc", *NARROW, "--objective", objective)
+    few = parsed(cli(*call, "--json", "--quiet"))[0]["layers"]["pw1"]
+    call = (*call, "--strategy", "exhaustive", "--top", "4")
     layer = parsed(cli(*call, "--json", "--quiet"))[0]["layers"]["pw1"]
+    assert len(few["best"]) == 1
+    assert few["best"][0][key]["total"] == pytest.approx(layer["best"][0][key]["total"], rel=1e-12)
     assert len(layer["best"]) == 4
     values = [evaluation[key]["total"] for evaluation in layer["best"]]
     assert values == sorted(values)
@@ -359,11 +461,14 @@ def test_data_locality_changes_what_layers_cost(cli: Callable[..., str]) -> None
 
 
 def test_announcement_on_stderr_results_on_stdout(here: Path) -> None:
-    call = ("search", "ds_cnn", "--layer", "conv1", "fc", "--arch", "aimc", *NARROW, "-o", "r.h5")
+    call = ("search", "ds_cnn", "--layer", "conv1", "fc", "--arch", "aimc", "-o", "r.h5")
     done = run(*call, "--json")
     assert done.returncode == 0
     assert len(parsed(done.stdout)) == 1
-    pattern = r"ds_cnn on aimc: [\d,]+ mappings of 2 distinct layers, less than 1 s, about 100 kB to r.h5"
+    pattern = r"ds_cnn on aimc: [\d,]+ mappings of 2 distinct layers, about 100 kB to r.h5"
+    assert re.fullmatch(pattern, done.stderr.strip())
+    done = run("search", "ds_cnn", "--layer", "fc", "--arch", "aimc", *NARROW, "--strategy", "exhaustive")
+    pattern = r"ds_cnn on aimc: [\d,]+ mappings of 1 distinct layer, less than 1 s to enumerate"
     assert re.fullmatch(pattern, done.stderr.strip())
     assert run(*call, "--json", "--quiet", "--force").stderr == ""
     size = (here / "r.h5").stat().st_size
@@ -463,6 +568,8 @@ IN_FILES: list[tuple[tuple[str, ...], dict[str, str], str]] = [
     (CONSTRAINED, {"CONS": "min_array_utilization: 0.9\n"}, "no spatial mapping uses min_array_utilization = 0.9"),
 ]
 
+ENUMERATE = ("search", "resnet18", "--layer", "conv1", "--arch", "aimc", "--strategy", "exhaustive")
+
 ON_THE_LINE: list[tuple[tuple[str, ...], str]] = [
     ((), "the following arguments are required: COMMAND"),
     (("serach",), "invalid choice: 'serach'"),
@@ -480,6 +587,21 @@ ON_THE_LINE: list[tuple[tuple[str, ...], str]] = [
     ((*ZOO_SEARCH, "--cost-model", "mine"), "cost_model must be one of"),
     ((*ZOO_SEARCH, "--top", "0"), "top must be an integer from 1 to 100000, not 0"),
     ((*ZOO_SEARCH, "--top", "many"), "argument --top: invalid int value: 'many'"),
+    ((*ZOO_SEARCH, "--objective", "ed0p"), "objective must be one of energy, latency, edp, ed2p"),
+    ((*ZOO_SEARCH, "--gap", "2"), "gap must be a share of at least 0 and below 1, not 2.0"),
+    ((*ZOO_SEARCH, "--gap", "100%"), "gap must be a share of at least 0 and below 1, not 1.0"),
+    ((*ZOO_SEARCH, "--gap", "nan"), "gap must be a share of at least 0 and below 1, not nan"),
+    ((*ZOO_SEARCH, "--gap", "little"), "--gap must be a share such as 1% or 0.01, not 'little'"),
+    ((*ZOO_SEARCH, "--time-limit", "0"), "time_limit must be a positive number, not 0.0"),
+    ((*ZOO_SEARCH, "--time-limit", "soon"), "argument --time-limit: invalid float value: 'soon'"),
+    ((*ZOO_SEARCH, "--max-energy-pj", "-1"), "max_energy_pj must be a positive number, not -1.0"),
+    ((*ZOO_SEARCH, "--max-latency-cycles", "nan"), "max_latency_cycles must be a positive number, not nan"),
+    ((*ZOO_SEARCH, "--strategy", "exhaustive", "--gap", "0.1"), "gap needs the strategy optimal"),
+    ((*ZOO_SEARCH, "--strategy", "exhaustive", "--time-limit", "3"), "time_limit needs the strategy optimal"),
+    ((*ZOO_SEARCH, "--objective", "energy", "--max-energy-pj", "9"), "max_energy_pj makes no sense with"),
+    ((*ZOO_SEARCH, "--layer", "fc", "--quiet", "--max-energy-pj", "9"), "no mapping keeps within max_energy_pj = 9"),
+    ((*ZOO_SEARCH, "--allocation", "all"), "--allocation must be one of free, even, greedy, not all"),
+    ((*ENUMERATE[:6], "--quiet", "--time-limit", "1e-9"), "no mapping was found within the time limit of 1e-09 s"),
     ((*ZOO_SEARCH, "--threads", "-2"), "threads must be an integer from 1 to 1024, not -2"),
     ((*ZOO_SEARCH, "--max-spatial-mappings", "0"), "--max-spatial-mappings must be a positive integer, not 0"),
     ((*ZOO_SEARCH, "--max-spatial-mappings", "-1"), "--max-spatial-mappings must be a positive integer, not -1"),
@@ -492,7 +614,7 @@ ON_THE_LINE: list[tuple[tuple[str, ...], str]] = [
     ((*ZOO_SEARCH, "-o", "."), "is a folder"),
     ((*ZOO_SEARCH, "-o", "there.h5"), "there.h5: exists already"),
     ((*ZOO_SEARCH, "-o", "notes.txt", "--force"), "notes.txt: is not a result file of fastmap and is not overwritten"),
-    (("search", "resnet18", "--layer", "conv1", "--arch", "aimc", "-o", "r.h5"), "which would take about"),
+    ((*ENUMERATE, "-o", "r.h5"), "which would take about"),
     (("search", "resnet18", "--arch", "aimc", "-o", "there.h5"), "there.h5: exists already"),
     (("evaluate", "ds_cnn", "--arch", "aimc", "--mapping", "m.yaml"), "evaluate takes one layer"),
     (("evaluate", "ds_cnn", "--arch", "aimc", "--layer", "fc", "--mapping", "m.yaml"), "there is no file m.yaml"),
@@ -573,7 +695,7 @@ def test_a_layer_that_turns_out_to_fit_nowhere_leaves_no_file(here: Path, capsys
     (here / "a.yaml").write_text(yaml.safe_dump(architecture, sort_keys=False))
     (here / "w.yaml").write_text("layers: {one: {K: 64, C: 1024, OX: 8, OY: 8}}\n")
     arguments = ("search", "w.yaml", "--arch", "a.yaml", "-o", "r.h5", "--quiet", "--loop-factor-limit", "4")
-    check_refused(here, capsys, arguments, "fits nowhere", started=True)
+    check_refused(here, capsys, arguments, "none of its ", started=True)
 
 
 def test_undecodable_and_odd_arguments(here: Path) -> None:
@@ -663,7 +785,8 @@ def interrupted(arguments: tuple[str, ...], ready: Callable[[int], bool]) -> tup
             process.kill()
 
 
-LONG = ("search", "resnet18", "--layer", "fc", "conv1", "--arch", "aimc", "--force", "--top", "3")
+#: The first layer takes a moment, the second one minutes.
+LONG = ("search", "resnet18", "--layer", "fc", "conv1", "--arch", "aimc", "--force", "--strategy", "exhaustive")
 
 
 def test_ctrl_c_keeps_what_is_done(here: Path) -> None:
@@ -732,13 +855,16 @@ sys.exit(fastmap.cli.main(["zoo"]))
     assert (done.returncode, done.stderr) == (130, "fastmap: interrupted\n")
 
 
+@pytest.mark.parametrize("strategy", ["optimal", "exhaustive"])
 def test_an_interrupt_that_gets_lost_is_remembered(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, strategy: str
 ) -> None:
     """As it happens in a callback from compiled code, whose exceptions Python ignores."""
-    from fastmap import exploration
+    import fastmap.exhaustive
+    import fastmap.optimal
 
-    compile_kernels = exploration.compile_kernels
+    module = {"optimal": fastmap.optimal, "exhaustive": fastmap.exhaustive}[strategy]
+    compile_kernels = module.compile_kernels
 
     def deaf(space: object) -> float:
         seconds = compile_kernels(space)  # type: ignore[arg-type]
@@ -746,9 +872,9 @@ def test_an_interrupt_that_gets_lost_is_remembered(
             signal.raise_signal(signal.SIGINT)
         return seconds
 
-    monkeypatch.setattr(exploration, "compile_kernels", deaf)
+    monkeypatch.setattr(module, "compile_kernels", deaf)
     before = signal.getsignal(signal.SIGINT)
-    assert main([*LONG, "-o", "r.h5", "--quiet"]) == 130
+    assert main([*LONG[:-1], strategy, "-o", "r.h5", "--quiet"]) == 130
     assert capsys.readouterr().err == "fastmap: interrupted\n"
     assert list(here.iterdir()) == []
     assert signal.getsignal(signal.SIGINT) is before

@@ -124,8 +124,8 @@ def run_installed(installed: Path, *arguments: str, **variables: str) -> subproc
 def test_an_installed_copy_works(installed: Path) -> None:
     script = """
 import json
-import fastmap, fastmap.zoo, fastmap.kernels.search, fastmap.readers.zigzag
-print(json.dumps([fastmap.__file__, fastmap.kernels.search.__file__, list(fastmap.__path__)]))
+import fastmap, fastmap.zoo, fastmap.kernels.optimal, fastmap.readers.zigzag
+print(json.dumps([fastmap.__file__, fastmap.kernels.optimal.__file__, list(fastmap.__path__)]))
 print(*(name for kind in fastmap.zoo.FOLDERS for name in fastmap.zoo.names(kind)))
 try:
     import kernels

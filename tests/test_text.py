@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ import fastmap as fm
 from fastmap import text
 from fastmap.analysis import Distribution, Repair, Repairs, Totals
 from fastmap.dimensions import DIRECTIONS, OPERANDS
-from fastmap.exploration import plan_network, search_network
+from fastmap.exploration import Options, plan_network, search_network
 from fastmap.macro import architecture_report
 from fastmap.mapping import Constraints
+from fastmap.result import NetworkResult
 
 POWERS = {"Y": 24, "Z": 21, "E": 18, "P": 15, "T": 12, "G": 9, "M": 6, "k": 3, "": 0} | {
     "m": -3, "u": -6, "n": -9, "p": -12, "f": -15, "a": -18, "z": -21, "y": -24,
@@ -236,14 +238,50 @@ def test_a_network() -> None:
     result = search_network(plan)
     title, header, _, *rows, total, effort = text.network(result, "edp").split("\n")
     assert title == "ds_cnn on aimc, best EDP of each layer"
-    assert header.split() == HEADER.split()
+    assert header.split() == HEADER.replace("2nd best ", "").split(), "only one is known"
     assert [row.split()[0] for row in rows] == list(result.results)
     assert text.energy(result.totals["energy_pj"]) in total
-    assert re.fullmatch(rf"{plan.size:,} mappings costed in \d+\.\d\d s on \d+ threads?", effort), (
-        "identical layers once"
-    )
+    covered = rf"proven optimal: {re.escape(f'{plan.size:.3g}')} mappings covered, [\d,]+ costed"
+    assert re.fullmatch(rf"{covered} in \d+\.\d\d s on \d+ threads?", effort), "identical layers once"
+    assert "stopped early" not in text.network(result, "edp")
     narrow = text.network(result, "edp", width=100)
     assert narrow.split("\n")[0] == title
+
+    result = search_network(plan, Options(strategy="exhaustive"))
+    _, header, _, *rows, total, effort = text.network(result, "edp").split("\n")
+    assert header.split() == HEADER.split()
+    assert all(re.search(r" (\+[\d.]+ %|-) ", row) for row in rows)
+    assert re.fullmatch(rf"{plan.size:,} mappings covered in \d+\.\d\d s on \d+ threads?", effort)
+
+
+def test_a_network_s_fronts() -> None:
+    workload = fm.load_workload("resnet8")
+    chosen = [workload["conv1"], workload["fc"]]
+    plan = plan_network(workload, fm.load_architecture("aimc"), layers=chosen)
+    result = search_network(plan, Options(objective="pareto"))
+    title, _, _, *rows, effort = text.network(result, "pareto").split("\n")
+    assert title == "resnet8 on aimc, Pareto front of energy and latency of each layer"
+    points = [(name if not number else "", each) for name, found in result for number, each in enumerate(found.pareto)]
+    assert len(points) > len(result.results), "a front of several points"
+    for row, (name, each) in zip(rows, points, strict=True):
+        assert re.match(rf"{name} .* {each.latency_cycles.total:,.0f} ", row)
+    assert effort.startswith("proven optimal: ")
+
+
+def test_what_is_not_proven_says_so() -> None:
+    plan = plan_network(fm.load_workload("resnet8"), fm.load_architecture("aimc"), Constraints(max_spatial_mappings=3))
+    found = search_network(plan).results["conv1"]
+    assert text.unproven(found) == ""
+    stopped = replace(found, complete=False, lower_bound=found.value(0) / 1.25)
+    assert text.unproven(stopped) == "  (within 25 % of the optimum)"
+    network = NetworkResult("resnet8", found.architecture, {"conv1": stopped})
+    assert "innermost" in text.network(network, "edp")
+    assert text.network(network, "edp").split("\n")[3].endswith("  (within 25 % of the optimum)")
+    assert text.effort(network).startswith("within 25 % of the optimum: ")
+    assert text.unproven(replace(found, complete=False, lower_bound=found.value(0))) == ""
+    unknown = replace(found, complete=False, lower_bound=None)
+    assert text.unproven(unknown) == "  (stopped early)"
+    assert text.effort(NetworkResult("resnet8", found.architecture, {"conv1": unknown})).startswith("nothing proven: ")
 
 
 def test_a_macro() -> None:
@@ -280,6 +318,7 @@ def test_values_of_objectives() -> None:
     assert text.objective_value(1e6, "energy") == "1.000 uJ"
     assert text.objective_value(12345.0, "latency") == "12,345 cycles"
     assert text.objective_value(1e9, "edp") == "1.000 pJ s"
+    assert [text.goal(each) for each in ("energy", "latency", "edp", "ed2p")] == ["energy", "latency", "EDP", "ED2P"]
 
 
 @pytest.mark.parametrize(
