@@ -83,7 +83,6 @@ def exact_iterations(layer, spatial):
     return {dim: n for dim, n in left.items() if n > 1}
 
 
-@pytest.mark.xfail(reason="they round up once for each array dimension: 5 on 2 * 2 are 3 iterations of 1.25 * 2")
 def test_the_kernels_leave_no_iteration_too_many():
     for layer, hw, spatial in repeated_unrollings():
         architecture = read_architecture(hw)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fastmap.architecture import Architecture
 from fastmap.constraints import ConstraintSet
-from fastmap.exploration import plan_network, search, search_network
+from fastmap.exploration import Options, plan_network, search, search_network
 from fastmap.layer import Layer
 from fastmap.loading import load_architecture, load_constraints, load_workload
 from fastmap.locality import localize
@@ -86,14 +86,15 @@ class TestResNet18:
     def test_the_totals_of_zigzag(self, array, kind):
         workload, architecture, layers = network(array, kind)
         rules = hints()
-        settings = {"spatial_candidates": "zigzag", "loop_factor_limit": 6}
+        settings = {"spatial_candidates": "zigzag", "loop_factor_limit": 6, "allocation": "greedy"}
         plan = plan_network(
             workload,
             architecture,
             lambda layer: rules.for_layer(layer, architecture).model_copy(update=settings),
             data_locality=True,
+            cost_model="zigzag",
         )
-        found = search_network(plan, "latency", top=1)
+        found = search_network(plan, Options("latency", "exhaustive", top=1))
         expected = ZIGZAG["totals"][array][kind]
         assert found.totals["energy_pj"] == pytest.approx(expected["energy_pj"], rel=1e-9)
         assert found.totals["latency_cycles"] == expected["latency_cycles"]
@@ -116,8 +117,11 @@ class TestResNet18:
                 continue
             seen.add(layer.signature)
             for place, unrolling in enumerate(theirs["spatial"]):
-                constraints = Constraints(spatial=SpatialMapping(unrolling=unrolling), loop_factor_limit=6)
-                best = search(layer, found[layer.name], "latency", constraints=constraints, top=1).best[0]
+                constraints = Constraints(
+                    spatial=SpatialMapping(unrolling=unrolling), loop_factor_limit=6, allocation="greedy"
+                )
+                result = search(layer, found[layer.name], "latency", "exhaustive", "zigzag", constraints, top=1)
+                best = result.best[0]
                 assert best.energy_pj.total == pytest.approx(theirs["spatial_energy_pj"][place], rel=1e-12)
                 assert best.latency_cycles.total == theirs["spatial_latency_cycles"][place]
 
