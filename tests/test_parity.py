@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 import re
@@ -11,7 +12,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from fastmap import evaluate
+import fastmap
 from fastmap.architecture import Architecture
 from fastmap.dimensions import DIRECTIONS
 from fastmap.errors import MappingError
@@ -38,6 +39,9 @@ from .problems import (
 )
 from .reference import cost, oracle, search, zigzag_live
 
+#: The cost model that is ZigZag's.
+evaluate = functools.partial(fastmap.evaluate, cost_model="zigzag")
+
 TOLERANCE = 1e-9
 
 #: Random problems, and the seed of each stream of them.
@@ -49,6 +53,11 @@ LIVE_PROBLEMS = 80
 # ----------------------------------------------------------------------------------------------------------------------
 # What is compared: every number of an Evaluation
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def evaluate(layer, architecture, mapping):
+    """The cost that ZigZag computes."""
+    return fastmap.evaluate(layer, architecture, mapping, "zigzag")
 
 
 def pairs(ours, theirs, layer):
