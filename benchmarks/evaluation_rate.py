@@ -26,7 +26,7 @@ import yaml  # noqa: E402
 
 from benchmarks.zigzag_peer import cost_orders  # noqa: E402
 from fastmap import Architecture, Constraints, Layer, evaluate, load_architecture, load_workload  # noqa: E402
-from fastmap.exploration import compile_kernels, measure_rate  # noqa: E402
+from fastmap.exhaustive import compile_kernels, measure_rate  # noqa: E402
 from fastmap.mapspace import Mapspace  # noqa: E402
 from fastmap.zigzag_spatial import zigzag_spatial_mappings  # noqa: E402
 
@@ -59,7 +59,9 @@ def zigzag_layer(layer: Layer) -> dict[str, Any]:
 def space_of(layer: Layer, architecture: Architecture, limit: int | None) -> Mapspace:
     """All orders of ZigZag's first spatial mapping."""
     spatial = zigzag_spatial_mappings(layer, architecture, HINT)[0]
-    return Mapspace.build(layer, architecture, Constraints(spatial=spatial, loop_factor_limit=limit))
+    return Mapspace.build(
+        layer, architecture, Constraints(spatial=spatial, loop_factor_limit=limit, allocation="greedy"), "zigzag"
+    )
 
 
 def measure(name: str, layer: Layer, architecture: Architecture, sample: int, repeat: int) -> dict[str, Any]:
@@ -76,11 +78,11 @@ def measure(name: str, layer: Layer, architecture: Architecture, sample: int, re
     for _ in range(repeat):
         costs, seconds = cost_orders(zigzag_layer(layer), hardware, spatial, orders)
         peer.append(len(orders) / seconds)
-        ours.append(measure_rate(space))
-        unlimited.append(measure_rate(everything))
+        ours.append(measure_rate(space)[0])
+        unlimited.append(measure_rate(everything)[0])
     worst = 0.0
     for mapping, (energy_pj, latency_cycles) in zip(mappings, costs, strict=True):
-        found = evaluate(layer, architecture, mapping)
+        found = evaluate(layer, architecture, mapping, "zigzag")
         worst = max(
             worst,
             abs(found.energy_pj.total / energy_pj - 1.0),

@@ -55,11 +55,6 @@ LIVE_PROBLEMS = 80
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def evaluate(layer, architecture, mapping):
-    """The cost that ZigZag computes."""
-    return fastmap.evaluate(layer, architecture, mapping, "zigzag")
-
-
 def pairs(ours, theirs, layer):
     """(place, our number, their number) for everything that an Evaluation exposes, and what follows from it."""
     energy, latency = ours.energy_pj, ours.latency_cycles
