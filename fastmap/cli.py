@@ -445,11 +445,11 @@ def _network_dict(result: NetworkResult) -> dict[str, Any]:
                 {"energy_pj": float(energy), "latency_cycles": float(cycles)}
                 for energy, cycles in zip(front.energy_pj, front.latency_cycles, strict=True)
             ]
-    front = any(found.objective == "pareto" for _, found in result)  # points of several fronts do not add up
+    fronts = any(found.objective == "pareto" for _, found in result)  # points of several fronts do not add up
     return {
         "workload": result.workload,
         "architecture": result.architecture.name,
-        **({} if front else {"totals": result.totals}),
+        **({} if fronts else {"totals": result.totals}),
         "complete": result.complete,
         "layers": layers,
     }
