@@ -440,10 +440,10 @@ def _network_dict(result: NetworkResult) -> dict[str, Any]:
             "statistics": found.statistics,
         }
         if "pareto" in found.points:
-            front = found.points["pareto"]
+            points = found.points["pareto"]
             layers[name]["pareto"] = [
                 {"energy_pj": float(energy), "latency_cycles": float(cycles)}
-                for energy, cycles in zip(front.energy_pj, front.latency_cycles, strict=True)
+                for energy, cycles in zip(points.energy_pj, points.latency_cycles, strict=True)
             ]
     fronts = any(found.objective == "pareto" for _, found in result)  # points of several fronts do not add up
     return {
