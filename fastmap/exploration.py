@@ -19,6 +19,9 @@ from fastmap.workload import Workload
 
 STRATEGIES = ("optimal", "exhaustive")
 
+#: Options of the strategy optimal only.
+LIMITS = ("max_energy_pj", "max_latency_cycles", "time_limit", "gap")
+
 MAX_TOP = 100_000
 MAX_THREADS = 1024
 
@@ -54,7 +57,7 @@ class Options:
         if not (_is_number(self.gap) and 0 <= self.gap < 1):
             raise InputError(f"gap must be a share of at least 0 and below 1, not {self.gap!r}")
         if self.strategy == "exhaustive":
-            for name in ("max_energy_pj", "max_latency_cycles", "time_limit", "gap"):
+            for name in LIMITS:
                 if getattr(self, name):
                     raise InputError(f"{name} needs the strategy optimal; an exhaustive search covers everything")
         if self.objective == "energy" and self.max_energy_pj is not None:
@@ -125,6 +128,9 @@ def search_space(
                 f"the objective {options.objective} needs the strategy optimal and all allocations; take the best "
                 "point of the Pareto front of an exhaustive search instead"
             )
+        for name in LIMITS:
+            if getattr(options, name):
+                raise InputError(f"{name} needs all allocations; with greedy allocation every order is costed anyway")
         return enumerate_space(
             space,
             options.objective,

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from fastmap.architecture import Architecture
-from fastmap.errors import FastmapError, SearchError
+from fastmap.errors import FastmapError, InputError, SearchError
 from fastmap.exploration import Options, search_space
 from fastmap.layer import Layer
+from fastmap.loading import load_architecture
 from fastmap.mapping import Constraints
 from fastmap.mapspace import Mapspace
 from fastmap.result import Points, SearchResult
@@ -212,3 +213,12 @@ def reference_rules(rules: dict[str, Any], names: dict[str, str]) -> reference.C
     return reference.Constraints(
         **{name: renamed(value) if name != "stationary" else value for name, value in rules.items()}
     )
+
+
+@pytest.mark.parametrize(
+    "limit", [{"max_energy_pj": 5.0}, {"max_latency_cycles": 5.0}, {"time_limit": 1.0}, {"gap": 0.1}], ids=str
+)
+def test_limits_are_not_ignored_with_greedy_allocation(limit: dict[str, float]) -> None:
+    space = Mapspace.build(Layer(K=2, C=2), load_architecture("aimc"), Constraints(allocation="greedy"))
+    with pytest.raises(InputError, match="needs all allocations"):
+        search_space(space, Options("edp", **limit))
