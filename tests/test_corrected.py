@@ -131,15 +131,16 @@ def test_both_models_agree_where_nothing_is_repaired():
 
 def test_the_search_uses_the_model_and_its_evaluation_agrees():
     layer = Layer(K=8, C=12, OX=5, OY=4, FX=3)
-    constraints = Constraints(loop_factor_limit=5, max_spatial_mappings=60)
-    found = search(layer, BANKS, "energy", cost_model="corrected", constraints=constraints, top=40)
+    constraints = Constraints(loop_factor_limit=5, max_spatial_mappings=60, allocation="greedy")
+    found = search(layer, BANKS, "energy", "exhaustive", "corrected", constraints, top=40)
     assert found.cost_model == "corrected"
     stored = found.points["energy"]
+    assert len(found.best) == len(stored) == 40
     for place, each in enumerate(found.best):
         assert each.cost_model == "corrected"
         assert each.energy_pj.total == pytest.approx(stored.energy_pj[place], rel=1e-12)
         assert each.latency_cycles.total == stored.latency_cycles[place]
-    plain = search(layer, BANKS, "energy", cost_model="zigzag", constraints=constraints)
+    plain = search(layer, BANKS, "energy", "exhaustive", "zigzag", constraints)
     assert found.value(0) > plain.value(0)  # ZigZag's accidents are cheaper than the truth
 
 

@@ -181,18 +181,23 @@ class TestMapspace:
         """C on D3, which the output registers do not serve, makes them hold partial sums, even with a factor of 1."""
         layer = Layer(K=4, C=2, OX=2)
         constraints = Constraints(
-            allowed={"D1": ("K",), "D2": ("C",), "D3": ("OX", "C")}, spatial_candidates="zigzag", max_spatial_mappings=6
+            allowed={"D1": ("K",), "D2": ("C",), "D3": ("OX", "C")},
+            spatial_candidates="zigzag",
+            max_spatial_mappings=6,
+            allocation="greedy",
         )
         space = Mapspace.build(layer, BANKS, constraints)
         expected = zigzag_spatial_mappings(layer, BANKS, constraints.allowed, 6)
         assert [space.spatial(index) for index in range(len(space.orders))] == expected
-        found = search(layer, BANKS, "edp", constraints=constraints, top=50)
+        found = search(layer, BANKS, "edp", "exhaustive", "zigzag", constraints, top=50)
+        assert len(found.best) > 5
         for place, evaluation in enumerate(found.best):
             assert evaluation.energy_pj.total == pytest.approx(found.points["edp"].energy_pj[place], rel=1e-12)
 
     def test_search_and_evaluation_agree(self):
-        constraints = Constraints(allowed=HINTS, spatial_candidates="zigzag", loop_factor_limit=5)
-        found = search(LAYER, AIMC, "edp", constraints=constraints, top=50)
+        constraints = Constraints(allowed=HINTS, spatial_candidates="zigzag", loop_factor_limit=5, allocation="greedy")
+        found = search(LAYER, AIMC, "edp", "exhaustive", "zigzag", constraints, top=50)
+        assert len(found.best) == 15
         for place, evaluation in enumerate(found.best):
             assert evaluation.energy_pj.total == pytest.approx(found.points["edp"].energy_pj[place], rel=1e-12)
             assert evaluation.latency_cycles.total == found.points["edp"].latency_cycles[place]
