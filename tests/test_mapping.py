@@ -13,7 +13,15 @@ from fastmap.constraints import ConstraintSet
 from fastmap.errors import InputError, MappingError
 from fastmap.layer import Layer
 from fastmap.loading import load_architecture
-from fastmap.mapping import Constraints, Mapping, SpatialMapping, balanced_factors, remaining_iterations, spatial_levels
+from fastmap.mapping import (
+    Constraints,
+    Mapping,
+    SpatialMapping,
+    balanced_factors,
+    jointly_remaining,
+    remaining_iterations,
+    spatial_levels,
+)
 from fastmap.readers import zigzag
 from fastmap.readers.source import parse_document
 from tests.reference import oracle
@@ -145,6 +153,19 @@ class TestRemainingIterations:
         layer = Layer(K=100)
         assert balanced_factors(layer, SpatialMapping(unrolling=spatial)) == balanced
         assert self.left(layer, spatial, BANKS) == {"K": left}
+
+    def test_a_mapping_may_have_what_several_array_dimensions_leave_together(self):
+        """9 channels on 2 x 3 units: rounding up twice ZigZag takes 3 iterations, and 2 are enough."""
+        layer = Layer(K=9, operand_order=("O", "I", "W"))
+        spatial = SpatialMapping(unrolling={"D1": {"K": 2}, "D2": {"K": 3}})
+        assert remaining_iterations(layer, AIMC, spatial) == {"K": 3}
+        assert remaining_iterations(layer, AIMC, spatial, exact=True) == {"K": 3}
+        assert jointly_remaining(layer, spatial)["K"] == 2
+        for iterations in (2, 3):
+            Mapping(spatial=spatial, temporal=[("K", iterations)]).check(layer, AIMC)
+        with pytest.raises(MappingError, match=r"K multiply to 4, and 2 or 3 are needed"):
+            Mapping(spatial=spatial, temporal=[("K", 4)]).check(layer, AIMC)
+        assert jointly_remaining(Layer(K=5), spatial)["K"] == 1
 
     def test_levels(self):
         levels = spatial_levels("I", AIMC, {"D1": {"K": 4.0}, "D2": {"C": 2.0, "FX": 3.0}})
