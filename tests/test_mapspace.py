@@ -16,23 +16,30 @@ from fastmap.layer import Layer
 from fastmap.loading import load_architecture
 from fastmap.mapping import Constraints, SpatialMapping, remaining_iterations
 from fastmap.mapspace import (
+    PRIMES,
     Mapspace,
     decode_allocation,
     default_allowed,
     encode_allocation,
     unroll_factors,
+    whole_number,
 )
 
 from .problems import hardware, mapping_of, ordered_by_size, random_layer, read_architecture, read_layer
 from .reference import search as slow
 from .reference.array import active_rows, parse_array
-from .reference.problem import convert_spatial, parse_hardware, parse_layer, product, spatial_levels
+from .reference.problem import REPAIRS, convert_spatial, parse_hardware, parse_layer, product, spatial_levels
 
 
-def zigzag_space(layer, architecture, constraints=None):
-    """ZigZag's space: one allocation of each order."""
-    greedy = (constraints or Constraints()).model_copy(update={"allocation": "greedy"})
-    return Mapspace.build(layer, architecture, greedy, "zigzag")
+def greedy_space(layer, architecture, constraints, model):
+    """The space with one allocation of each order."""
+    greedy = constraints.model_copy(update={"allocation": "greedy"})
+    return Mapspace.build(layer, architecture, greedy, model)
+
+
+def zigzag_space(layer, architecture, constraints):
+    """ZigZag's space."""
+    return greedy_space(layer, architecture, constraints, "zigzag")
 
 
 AIMC = load_architecture("aimc")
@@ -76,7 +83,7 @@ def small_problem(seed, regular=True):
             return layer, hw
 
 
-def brute_force(layer, hw, allowed=None):
+def brute_force(layer, hw, allowed=None, repairs=()):
     """Every admitted unrolling {(array dimension, loop dimension): factor} without factors of 1, as a set.
 
     Written for clarity: all whole factors are tried.
@@ -94,7 +101,7 @@ def brute_force(layer, hw, allowed=None):
             and not any(wasteful(the_layer, chosen, place) for place in chosen)
             and (allowed is not None or is_physical(chosen))
             and rows_used(layer, hw, chosen) <= architecture.array.rows
-            and fits_one_cycle(layer, hw, chosen)
+            and fits_one_cycle(layer, hw, chosen, repairs)
         ):
             found.add(frozenset(chosen.items()))
     return found
@@ -129,9 +136,9 @@ def rows_used(layer, hw, chosen):
     return active_rows(parse_array(parse_hardware(hw)), parse_layer(layer), pairs_of(layer, chosen))
 
 
-def fits_one_cycle(layer, hw, chosen):
+def fits_one_cycle(layer, hw, chosen, repairs=()):
     """Whether every memory has room for what the array works on in one cycle, in whole units, outputs finished."""
-    the_layer, the_hw = parse_layer(layer), parse_hardware(hw)
+    the_layer, the_hw = parse_layer(layer, repairs), parse_hardware(hw)
     converted = convert_spatial(the_layer, the_hw, pairs_of(layer, chosen), integer=False)
     needed = dict.fromkeys(hw["memories"], 0)
     for o in the_layer.operands:
@@ -153,24 +160,25 @@ def candidates_of(space):
     ]
 
 
-def build(layer, hw, **constraints):
-    """The space, or None where no spatial mapping fits."""
+def build(layer, hw, model="zigzag", **constraints):
+    """The space with one allocation of each order, or None where no spatial mapping fits."""
     try:
-        return zigzag_space(read_layer(layer), read_architecture(hw), Constraints(**constraints))
+        return greedy_space(read_layer(layer), read_architecture(hw), Constraints(**constraints), model)
     except SearchError as error:
         if "no admitted spatial mapping leaves room" not in str(error):
             raise
         return None
 
 
+@pytest.mark.parametrize("model", ["zigzag", "corrected"])
 @pytest.mark.parametrize("stream", range(3))
-def test_spatial_candidates_equal_a_brute_force_enumeration(stream):
+def test_spatial_candidates_equal_a_brute_force_enumeration(stream, model):
     """With banks and diagonals; none twice, the busiest first."""
     seen = {"candidates": 0, "banks": 0, "diagonals": 0, "on two": 0}
     for seed in range(stream, 90, 3):
         layer, hw = small_problem(seed)
-        expected = brute_force(layer, hw)
-        space = build(layer, hw)
+        expected = brute_force(layer, hw, repairs=REPAIRS if model == "corrected" else ())
+        space = build(layer, hw, model)
         if space is None:
             assert not expected
             continue
@@ -300,6 +308,100 @@ def test_orders_are_ranked_lexicographically():
     alphabet = [("OX", 2), ("OX", 3), ("OY", 2), ("FX", 3)]
     nests = [[alphabet.index(loop) for loop in space.decode(0, rank).temporal] for rank in range(space.size)]
     assert nests == [list(each) for each in itertools.permutations(range(4))]
+
+
+RULES = [
+    {},
+    {"allocation": "even"},
+    {"innermost": [["OX", 6]]},
+    {"innermost": [["FX", 3]], "outermost": [["OX", 2]]},
+    {"outermost": [["OX", 2], ["OY", 2]]},
+    {"outermost": [["OX", 6]]},
+    {"inside": [["FX", "OX"]]},
+    {"inside": [["OX", "OY"]], "innermost": [["OX", 3]]},
+    {"temporal": [["FX", 3], ["OX", 6], ["OY", 2]]},
+]
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_orders_are_those_that_satisfy_the_rules(rules):
+    """Each under one rank, in lexicographic order, which the mapspace inverts; every allocation of each counts."""
+    space = Mapspace.build(LAYER, AIMC, Constraints(spatial={"D1": {"K": 8}, "D2": {"C": 4}}, **rules))
+    items = [("OX", 2), ("OX", 3), ("OY", 2), ("FX", 3)]
+    loops = {key: [tuple(each) for each in value] for key, value in rules.items() if key != "allocation"}
+    expected = [
+        list(order)
+        for order in itertools.permutations(items)
+        if slow.starts_with(order, loops.get("innermost", []))
+        and slow.starts_with(order[::-1], loops.get("outermost", [])[::-1])
+        and all(slow.lies_inside(order, *pair) for pair in loops.get("inside", []))
+    ]
+    if "temporal" in loops:
+        expected = [loops["temporal"]]
+    lattice = space.lattice(0)
+    assert space.orders == (len(expected),)
+    assert [list(lattice.unrank(rank)) for rank in range(len(expected))] == expected
+    assert [lattice.rank(order) for order in expected] == list(range(len(expected)))
+    n = len(expected[0])
+    assert space.allocations == (math.comb(n + 1, 1) * math.comb(n + 2, 2) ** 2,)
+    assert space.size == len(expected) * space.allocations[0]
+
+
+@pytest.mark.parametrize("model", ["zigzag", "corrected"])
+def test_every_mapping_of_the_complete_space_has_an_identity(model):
+    """Together with its spatial mapping, order and allocation; the reference lists as many."""
+    spaces = mappings = 0
+    for seed in range(400):
+        layer, hw = small_problem(f"identity {seed}")
+        constraints = Constraints(loop_factor_limit=3, max_spatial_mappings=4)
+        try:
+            space = Mapspace.build(read_layer(layer), read_architecture(hw), constraints, model)
+        except SearchError:
+            continue
+        if space.size > 4000:
+            continue
+        spaces += 1
+        for index, each in enumerate(candidates_of(space)):
+            spatial = pairs_of(layer, {place: dict(each)[place] for place in sorted(dict(each), key=listing(space))})
+            codes, found = {}, set()
+            repairs = REPAIRS if model == "corrected" else ()
+            for order, cuts, _ in slow.mappings(layer, hw, spatial, repairs, limit=3):
+                mapping = mapping_of(layer, spatial, order, cuts)
+                identity = space.identify(index, mapping)
+                assert space.decode(*identity) == mapping
+                codes.setdefault(identity[1], set()).add(identity[2])
+                found.add(identity)
+            assert sorted(codes) == list(range(space.orders[index]))
+            assert {len(each) for each in codes.values()} == {space.allocations[index]}
+            mappings += len(found)
+        assert space.size == sum(a * b for a, b in zip(space.orders, space.allocations, strict=True))
+        if spaces == 25:
+            break
+    assert spaces == 25
+    assert mappings > 5000
+
+
+def test_whole_numbers_are_put_together_from_their_remainders():
+    pick = random.Random("whole numbers")
+    for _ in range(300):
+        number = pick.randrange(10 ** pick.randint(0, 74))
+        assert whole_number([number % prime for prime in PRIMES]) == number
+    assert all(prime % 2 and prime < 2**62 for prime in PRIMES)
+    assert math.prod(PRIMES) > 10**74
+
+
+def test_the_orders_of_a_huge_space_are_counted_exactly():
+    """Under rules they are counted by remainders, beyond 64 bits."""
+    large = Constraints(allowed={}, inside=[("K", "C")])
+    space = Mapspace.build(LARGE, AIMC, large)
+    assert space.orders == (math.comb(52, 12),)  # K inside C leaves one order of both
+    rank = space.orders[0] - 1
+    assert space.lattice(0).rank(space.lattice(0).unrank(rank)) == rank
+    free = Mapspace.build(LARGE, AIMC, Constraints(allowed={}, inside=[("FX", "C")]))
+    assert free.orders == Mapspace.build(LARGE, AIMC, Constraints(allowed={})).orders
+    assert free.orders[0] > 2**64
+    for rank in (0, free.orders[0] // 3, free.orders[0] - 1):
+        assert free.lattice(0).rank(free.lattice(0).unrank(rank)) == rank
 
 
 @given(st.data())
@@ -434,7 +536,6 @@ def test_a_restored_space_has_the_same_mappings():
 
 NARROW = Layer(K=8, C=8, weight_bits=16)  # weights of twice the width of a cell
 LARGE = Layer(name="large", K=2**20, C=2**20, OX=2**12)
-PRIMES = Layer(name="primes", K=2**30, C=2**22)
 
 
 @pytest.mark.parametrize(
