@@ -28,8 +28,9 @@ from fastmap.text import readable_time
 ASSUMED_RATE = 1e7
 #: Spaces that would take longer than this are refused unless forced.
 LONG_SECONDS = 3600.0
-#: Orders of one kernel call.
-CHUNK = 1 << 10
+#: Orders of one kernel call where each has one allocation; with all of them, an order takes far longer.
+CHUNK = 1 << 15
+ALLOCATIONS_WEIGH = 32
 FIRST_FRONT = 256
 
 
@@ -70,7 +71,7 @@ def enumerate_space(
     array_pj = candidate_energies_pj(space)
     reductions = [_new_reductions(top) for _ in range(workers)]
     done = [np.zeros(1, np.int64) for _ in range(workers)]
-    chunk = max(1, min(CHUNK, math.ceil(orders / (4 * workers))))
+    chunk = max(1, min(_chunk(space), math.ceil(orders / (4 * workers))))
     numbers = itertools.count()
 
     def work(worker: int) -> None:
@@ -197,13 +198,17 @@ def measure_rate(space: Mapspace, seconds: float = 0.2) -> tuple[float, float]:
     first, orders = 0, int(offsets[-1])
     start = time.thread_time()
     while True:
-        stop = min(first + 256, orders)
+        stop = min(first + _chunk(space), orders)
         reductions = _run_range(space, array_pj, offsets, first, stop, reductions, control, done)
         first = stop % orders
         elapsed = time.thread_time() - start
         if elapsed >= seconds:
             fitting, costed = (int(reductions.totals[i]) for i in (reduce_kernels.FITTING, reduce_kernels.COSTED))
             return fitting / elapsed, costed / elapsed
+
+
+def _chunk(space: Mapspace) -> int:
+    return CHUNK if space.constraints.allocation == "greedy" else max(1, CHUNK // ALLOCATIONS_WEIGH)
 
 
 def candidate_energies_pj(space: Mapspace) -> Any:
