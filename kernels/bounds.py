@@ -3,11 +3,12 @@
 A *boundary* of operand o below its level k (see ``problem``) lies at a state of the lattice of loop orders. What it
 costs depends on that state: energy, the cycles that its transfers keep each port busy, and the cycles of its first
 transfer. A mapping is a chain of states with boundaries on it, so that the least that the open boundaries can still
-cost, from any state outwards, is a shortest path in the lattice (design of TCM and of resource-constrained paths:
+cost, from any state inwards, is a shortest path in the lattice (design of TCM and of resource-constrained paths:
 capacities shared by operands and the windows of transfers are relaxed here, never the order of the loops).
 
 Boundaries are counted outwards: W and I have the boundaries 0..levels-1, the output 1..levels-1 (its boundary 0 is
-below all loops). ``opened`` boundaries are the ones not yet placed.
+below all loops). A search places them from the outermost inwards: first what decides the traffic of the large memories
+and shares their capacity. ``opened`` boundaries, the innermost ones, are not yet placed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from .problem import (
     INTEGER,
     IRRELEVANT,
     MAX_LEVELS,
-    MAX_MEMORIES,
     N_DIMS,
     PARTIAL_X,
     READ_DOWN,
@@ -91,7 +91,7 @@ def first_boundary(o):
 
 
 @kernel
-def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj, fit, sensitive):
+def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj, fit, sensitive, least):
     """Energy of each boundary at each state, and whether the memory below it may hold its tile there.
 
     Args:
@@ -99,10 +99,11 @@ def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj
         fit: bool[R, S], filled. Without the other operands, but for the least that they take.
         sensitive: bool[R, S], filled: the last digit of a fractional product decides what moves (cost model zigzag);
             ``energy_pj`` is the lower of both possibilities.
+        least: float64[M, 3], filled: bits of a memory that each operand takes at least.
     """
     total = states.shape[0]
     complete = total - 1
-    least = np.empty((MAX_MEMORIES, 3))  # bits that each operand takes at least
+    least[:] = 0.0
     for memory in range(problem.memories):
         for i in range(3):
             o = problem.memory_operands[memory, i]
@@ -404,45 +405,33 @@ def fill_lane(problem, states, traffic, fit, loading, port, kind, run, cost):
 
 
 @kernel
-def fill_operand_paths(problem, successor, allowed, fit, o, cost, paths):
-    """The least that the boundaries k.. of one operand can cost from state s on, whatever the others do.
+def fill_operand_paths(problem, predecessor, allowed, fit, o, cost, paths):
+    """The least that the boundaries below k of one operand can cost from state s inwards, whatever the others do.
 
     Args:
         cost: float64[R, S], read where ``fit``.
-        paths: float64[levels + 1, S], filled; 0 for k = levels.
+        paths: float64[levels + 1, S], filled from ``first_boundary`` on.
     """
-    levels = problem.levels[o]
-    total = successor.shape[0]
-    for s in range(total):
-        paths[levels, s] = 0.0
-    for k in range(levels - 1, first_boundary(o) - 1, -1):
-        row = problem.first_row[o] + k
-        for s in range(total - 1, -1, -1):
+    total = predecessor.shape[0]
+    first = first_boundary(o)
+    for k in range(first, problem.levels[o] + 1):
+        row = problem.first_row[o] + k - 1
+        for s in range(total):
             best = np.inf
             if allowed[s]:
-                if fit[row, s]:
-                    best = cost[row, s] + paths[k + 1, s]
-                for i in range(successor.shape[1]):
-                    t = successor[s, i]
+                if s == 0 and k == first:
+                    best = 0.0
+                if k > first and fit[row, s]:
+                    best = cost[row, s] + paths[k - 1, s]
+                for i in range(predecessor.shape[1]):
+                    t = predecessor[s, i]
                     if t >= 0 and paths[k, t] < best:
                         best = paths[k, t]
             paths[k, s] = best
 
 
 @kernel
-def tuple_number(problem, w, i, o):
-    """Number of the combination of innermost open boundaries (w, i, o) of the three operands."""
-    return (w * (problem.levels[I] + 1) + i) * problem.levels[O] + o - 1
-
-
-@kernel
-def count_tuples(problem):
-    """How many of these combinations there are."""
-    return (problem.levels[W] + 1) * (problem.levels[I] + 1) * problem.levels[O]
-
-
-@kernel
-def fill_latency_bounds(problem, lattice, tables, closable, wanted, energy_pj, energy_to_go):
+def fill_latency_bounds(problem, lattice, tables, wanted, energy_pj, energy_to_go):
     """Build the ``Bounds``: lanes of latency if ``wanted``, beside the energy."""
     states, traffic, fit = lattice.states, tables.traffic, tables.fit
     total = states.shape[0]
@@ -459,7 +448,7 @@ def fill_latency_bounds(problem, lattice, tables, closable, wanted, energy_pj, e
     if wanted:
         fill_loading_bounds(problem, states, traffic, fit, loading)
         for o in range(3):
-            fill_operand_paths(problem, lattice.successor, lattice.allowed, fit, o, loading, loading_to_go[o])
+            fill_operand_paths(problem, lattice.predecessor, lattice.allowed, fit, o, loading, loading_to_go[o])
         choose_lanes(problem, states, traffic, fit, run, lane_port, lane_kind)
         # A port cannot be busy for longer than the run, rounded up to whole cycles of each operation.
         period = np.ceil(problem.cycles_per_operation)
@@ -467,7 +456,7 @@ def fill_latency_bounds(problem, lattice, tables, closable, wanted, energy_pj, e
         for lane in range(lanes):
             port, kind = lane_port[lane], lane_kind[lane]
             fill_lane(problem, states, traffic, fit, loading, port, kind, run, cost[lane])
-            fill_joint_paths(problem, lattice.successor, lattice.allowed, fit, closable, cost[lane], to_go[lane])
+            fill_joint_paths(problem, lattice.predecessor, lattice.allowed, fit, cost[lane], to_go[lane])
             base[lane] = lane_cycles(problem, traffic, port, kind, O, 0, 0, states[0, CYCLES_ABOVE], period, run, 0.0)
             base[lane] += compute if kind == STALLED else compute - window
     return Bounds(
@@ -486,59 +475,46 @@ def fill_latency_bounds(problem, lattice, tables, closable, wanted, energy_pj, e
 
 
 @kernel
-def fill_closable(problem, successor, fit, closable):
-    """Can the boundary still be placed, at this state or further out? bool[R, S], filled."""
-    total, items = successor.shape
-    for o in range(3):
-        for k in range(first_boundary(o), problem.levels[o]):
-            row = problem.first_row[o] + k
-            for s in range(total - 1, -1, -1):
-                closable[row, s] = fit[row, s]
-                for i in range(items):
-                    t = successor[s, i]
-                    closable[row, s] |= t >= 0 and closable[row, t]
+def tuple_number(problem, w, i, o):
+    """Number of the combination of open boundaries, (w, i, o) of the three operands: those below w, i and o."""
+    return (w * (problem.levels[I] + 1) + i) * problem.levels[O] + o - 1
 
 
 @kernel
-def fill_joint_paths(problem, successor, allowed, fit, closable, cost, paths):
-    """The least that all open boundaries together can cost from a state on: float64[tuples, S], filled.
+def count_tuples(problem):
+    """How many of these combinations there are."""
+    return (problem.levels[W] + 1) * (problem.levels[I] + 1) * problem.levels[O]
+
+
+@kernel
+def fill_joint_paths(problem, predecessor, allowed, fit, cost, paths):
+    """The least that all open boundaries together can cost from a state inwards: float64[tuples, S], filled.
 
     All lie on one order of the loops; the capacity that they share is relaxed.
     """
-    total, items = successor.shape
+    total, items = predecessor.shape
     first_w, first_i, first_o = problem.first_row[W], problem.first_row[I], problem.first_row[O]
-    for w in range(problem.levels[W], -1, -1):
-        for i in range(problem.levels[I], -1, -1):
-            for o in range(problem.levels[O], 0, -1):
+    for w in range(problem.levels[W] + 1):
+        for i in range(problem.levels[I] + 1):
+            for o in range(1, problem.levels[O] + 1):
                 here = tuple_number(problem, w, i, o)
-                open_w, open_i, open_o = w < problem.levels[W], i < problem.levels[I], o < problem.levels[O]
-                after_w = tuple_number(problem, w + 1, i, o)
-                after_i = tuple_number(problem, w, i + 1, o)
-                for s in range(total - 1, -1, -1):
+                before_w = tuple_number(problem, w - 1, i, o)
+                before_i = tuple_number(problem, w, i - 1, o)
+                for s in range(total):
                     best = np.inf
-                    if not allowed[s]:
-                        paths[here, s] = best
-                        continue
-                    if not (open_w or open_i or open_o):
-                        paths[here, s] = 0.0
-                        continue
-                    if (
-                        (open_w and not closable[first_w + w, s])
-                        or (open_i and not closable[first_i + i, s])
-                        or (open_o and not closable[first_o + o, s])
-                    ):
-                        paths[here, s] = best
-                        continue
-                    if open_w and fit[first_w + w, s]:
-                        best = cost[first_w + w, s] + paths[after_w, s]
-                    if open_i and fit[first_i + i, s]:
-                        best = min(best, cost[first_i + i, s] + paths[after_i, s])
-                    if open_o and fit[first_o + o, s]:
-                        best = min(best, cost[first_o + o, s] + paths[here + 1, s])
-                    for item in range(items):
-                        t = successor[s, item]
-                        if t >= 0 and paths[here, t] < best:
-                            best = paths[here, t]
+                    if allowed[s]:
+                        if s == 0 and w == 0 and i == 0 and o == 1:
+                            best = 0.0
+                        if w > 0 and fit[first_w + w - 1, s]:
+                            best = cost[first_w + w - 1, s] + paths[before_w, s]
+                        if i > 0 and fit[first_i + i - 1, s]:
+                            best = min(best, cost[first_i + i - 1, s] + paths[before_i, s])
+                        if o > 1 and fit[first_o + o - 1, s]:
+                            best = min(best, cost[first_o + o - 1, s] + paths[here - 1, s])
+                        for item in range(items):
+                            t = predecessor[s, item]
+                            if t >= 0 and paths[here, t] < best:
+                                best = paths[here, t]
                     paths[here, s] = best
 
 

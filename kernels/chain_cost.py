@@ -43,7 +43,6 @@ def cost_chain(
     tables,
     at,
     last,
-    depth,
     array_pj,
     number,
     goal,
@@ -65,7 +64,7 @@ def cost_chain(
 
     Args:
         lattice, tables: see ``bounds``.
-        at, last: int64[depth + 1], the boundaries 1..depth: states, and the operand that each is of.
+        at, last: int64[n], the boundaries, innermost first: states, and the operand that each is of.
         lower_pj, lower_cycles: what the chain costs at least.
         statistics: COSTED is added to.
 
@@ -75,16 +74,16 @@ def cost_chain(
     states, predecessor = lattice.states, lattice.predecessor
     n = lattice.loops
     # Which of its levels a boundary closes follows from counting.
-    boundary = np.empty(depth + 1, np.int64)
+    boundary = np.empty(at.size, np.int64)
     count = np.zeros(3, np.int64)
     count[O] = 1
     everything = rules.even != 0 or np.any(rules.bounded != 0) or np.any(rules.stationary != 0)
-    segment = np.empty(depth + 2, np.int64)  # states with boundaries, innermost first
-    closed = np.zeros(depth + 2, np.int64)  # operands with a boundary there, as bits
-    starts = np.zeros(depth + 2, np.int64)  # operands for which a level begins there
+    segment = np.empty(at.size + 1, np.int64)  # states with boundaries, innermost first
+    closed = np.zeros(at.size + 1, np.int64)  # operands with a boundary there, as bits
+    starts = np.zeros(at.size + 1, np.int64)  # operands for which a level begins there
     segments = 1
     segment[0] = 0
-    for j in range(1, depth + 1):
+    for j in range(at.size):
         o = last[j]
         boundary[j] = count[o]
         count[o] += 1
@@ -135,7 +134,6 @@ def cost_chain(
                     nest_dim,
                     n,
                     last,
-                    depth,
                     boundary,
                     at,
                     cuts,
@@ -303,9 +301,7 @@ def fill_reachable(lattice, base, closed, top, reachable):
 
 
 @kernel
-def place_cuts(
-    problem, rules, unrolling, states, content, state_at, loop_dim, n, last, depth, boundary, at, cuts, failure
-):
+def place_cuts(problem, rules, unrolling, states, content, state_at, loop_dim, n, last, boundary, at, cuts, failure):
     """Cuts of a complete order: behind the loops that its boundaries keep still, or, under rules on cuts, the first
     ones in lexicographic order that the rules admit and that fit.
 
@@ -315,7 +311,7 @@ def place_cuts(
     for o in range(3):
         cuts[o, problem.levels[o] - 1] = n
     p = 0
-    for j in range(1, depth + 1):
+    for j in range(at.size):
         while state_at[p] != at[j]:
             p += 1
         if boundary[j] > 0:

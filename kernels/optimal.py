@@ -1,7 +1,7 @@
 """The optimal search: the best mapping of one spatial mapping, proven by bounds.
 
 A mapping's cost depends on its order of loops only through the states at which its boundaries lie, and through the
-runs of loops just inside of them. So the search places boundaries, innermost first, on a chain of states, and extends
+runs of loops just inside of them. So the search places boundaries, outermost first, on a chain of states, and extends
 a chain only while the least that its completions can cost (``bounds``) may still be good enough. Of a complete chain it
 costs the orders that differ in their runs (``chain_cost``), with the one cost function.
 
@@ -23,7 +23,6 @@ from .bounds import (
     Tables,
     count_tuples,
     fill_bounds,
-    fill_closable,
     fill_joint_paths,
     fill_latency_bounds,
     first_boundary,
@@ -56,8 +55,9 @@ class Chain(NamedTuple):
     at: Any  #: int64[D], state
     last: Any  #: int64[D], operand whose boundary it is
     closed: Any  #: int64[D], operands with a boundary at this state, as bits
-    opened: Any  #: int64[D, 3], innermost open boundary of each operand
-    previous: Any  #: int64[D, 3], state of each operand's last boundary: where its next level begins
+    opened: Any  #: int64[D, 3], open boundaries of each operand: those below
+    outer: Any  #: int64[D], the next state outwards with a boundary
+    previous: Any  #: int64[D, 3], state of each operand's last boundary: where its next level ends
     energy_pj: Any  #: float64[D]
     lanes: Any  #: float64[D, LANES]
     loading: Any  #: float64[D, 3]
@@ -120,32 +120,32 @@ def search_candidate(
     fill_tables(problem, unrolling, states, scratch, content, traffic)
     energy_pj = np.empty((problem.rows, total))
     fit, sensitive = np.zeros((problem.rows, total), np.bool_), np.zeros((problem.rows, total), np.bool_)
-    fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj, fit, sensitive)
+    least = np.empty((MAX_MEMORIES, 3))
+    fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj, fit, sensitive, least)
     tables = Tables(content, traffic, fit, sensitive)
-    closable = np.empty((problem.rows, total), np.bool_)
-    fill_closable(problem, lattice.successor, fit, closable)
     energy_to_go = np.empty((count_tuples(problem), total))
-    fill_joint_paths(problem, lattice.successor, lattice.allowed, fit, closable, energy_pj, energy_to_go)
+    fill_joint_paths(problem, lattice.predecessor, lattice.allowed, fit, energy_pj, energy_to_go)
     # Constant part: the array, and the output leaving it in every cycle.
     base_pj = array_pj + traffic[problem.first_row[O], 0, ENERGY_PJ]
-    root = tuple_number(problem, 0, 0, 1)
-    least_pj = base_pj + energy_to_go[root, 0]
+    root = tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])
+    least_pj = base_pj + energy_to_go[root, complete]
     compute = states[complete, CYCLES] * problem.cycles_per_operation
     front = found.front
     if least_pj == np.inf or hopeless(goal, least_pj, compute, np.inf, shared[0], front, found.count[1], others):
         statistics[PRUNED_CANDIDATES] += 1
         return DONE, found
     with_latency = goal.kind != ENERGY or goal.latency_bound_cycles < np.inf
-    bounds = fill_latency_bounds(problem, lattice, tables, closable, with_latency, energy_pj, energy_to_go)
+    bounds = fill_latency_bounds(problem, lattice, tables, with_latency, energy_pj, energy_to_go)
     chain, children = _new_chain(problem, total)
+    chain.at[0] = chain.outer[0] = complete
     chain.energy_pj[0] = base_pj
     chain.lanes[0] = bounds.base
     for o in range(3):
-        chain.opened[0, o] = first_boundary(o)
-        if problem.levels[o] == 1:
-            memory = problem.chain[o, 0]
-            chain.bits[0, memory] += cut_bits(problem, unrolling, states, content, o, 0, 0, complete)
-    least_cycles = _lower_cycles(bounds, chain, 0, root, 0)
+        chain.opened[0, o] = problem.levels[o]
+        chain.previous[0, o] = complete
+        for memory in range(problem.memories):
+            chain.bits[0, memory] += least[memory, o]
+    least_cycles = _lower_cycles(bounds, chain, 0, root, complete)
     if hopeless(goal, least_pj, least_cycles, np.inf, shared[0], front, found.count[1], others):
         statistics[PRUNED_CANDIDATES] += 1
         return DONE, found
@@ -175,36 +175,34 @@ def search_candidate(
             continue
         o, s = children.operand[depth, child], children.state[depth, child]
         depth += 1
-        if not _place(problem, unrolling, lattice, tables, bounds, chain, depth, o, s):
+        if not _place(problem, unrolling, lattice, tables, bounds, least, chain, depth, o, s):
             statistics[OVERFULL_CHAINS] += 1
             depth -= 1
             continue
         if depth < events:
             expand = True
             continue
-        if s == complete or may_follow(lattice, s, complete, chain.closed[depth]):
-            statistics[COMPLETE_CHAINS] += 1
-            found = cost_chain(
-                problem,
-                rules,
-                unrolling,
-                scratch,
-                lattice,
-                tables,
-                chain.at,
-                chain.last,
-                depth,
-                array_pj,
-                number,
-                goal,
-                lower_pj,
-                lower_cycles,
-                shared,
-                others,
-                found,
-                statistics,
-                control,
-            )
+        statistics[COMPLETE_CHAINS] += 1
+        found = cost_chain(
+            problem,
+            rules,
+            unrolling,
+            scratch,
+            lattice,
+            tables,
+            chain.at[:0:-1],
+            chain.last[:0:-1],
+            array_pj,
+            number,
+            goal,
+            lower_pj,
+            lower_cycles,
+            shared,
+            others,
+            found,
+            statistics,
+            control,
+        )
         depth -= 1
     return DONE, found
 
@@ -220,6 +218,7 @@ def _new_chain(problem, total):
         np.zeros(n, np.int64),
         np.zeros(n, np.int64),
         np.zeros((n, 3), np.int64),
+        np.zeros(n, np.int64),
         np.zeros((n, 3), np.int64),
         np.zeros(n),
         np.zeros((n, LANES)),
@@ -241,7 +240,7 @@ def _new_chain(problem, total):
 
 @kernel
 def _lower_cycles(bounds, chain, depth, to_go, s):
-    """Least latency of a mapping with this chain whose next boundary lies at state s or further out."""
+    """Least latency of a mapping with this chain whose next boundary lies at state s or further in."""
     cycles = bounds.compute
     for lane in range(bounds.lane_port.size):
         cycles = max(cycles, chain.lanes[depth, lane] + bounds.lanes_to_go[lane, to_go, s])
@@ -258,32 +257,29 @@ def _expand(
     lanes = bounds.lane_port.size
     count = 0
     for o in range(3):
-        k = opened[o]
-        if k >= problem.levels[o]:
+        k = opened[o] - 1
+        if k < first_boundary(o):
             continue
         row = problem.first_row[o] + k
         after = tuple_number(
             problem,
-            opened[W] + (1 if o == W else 0),
-            opened[I] + (1 if o == I else 0),
-            opened[O] + (1 if o == O else 0),
+            opened[W] - (1 if o == W else 0),
+            opened[I] - (1 if o == I else 0),
+            opened[O] - (1 if o == O else 0),
         )
         loading = chain.loading[depth]
-        for s in range(here, lattice.allowed.size):
+        complete = lattice.allowed.size - 1
+        for s in range(here + 1):
             if not tables.fit[row, s] or bounds.energy_to_go[after, s] == np.inf:
                 continue
+            # The loop that follows a boundary is never irrelevant to the operand.
             if s == here:
                 if closed != 0 and o < chain.last[depth]:
                     continue  # boundaries at one state are placed operand by operand
-            else:
-                if not lattice.allowed[s] or not lies_below(lattice, here, s):
+                if s != complete and not may_follow(lattice, s, chain.outer[depth], closed | (1 << o)):
                     continue
-                if not may_follow(lattice, here, s, closed):
-                    continue
-                if opened[W] == 0 and not all_irrelevant(lattice, W, here, s):
-                    continue
-                if opened[I] == 0 and not all_irrelevant(lattice, I, here, s):
-                    continue
+            elif not lattice.allowed[s] or not lies_below(lattice, s, here) or not may_follow(lattice, s, here, 1 << o):
+                continue
             lower_pj = chain.energy_pj[depth] + bounds.energy_pj[row, s] + bounds.energy_to_go[after, s]
             statistics[CHAINS] += 1
             lower_cycles = bounds.compute
@@ -291,9 +287,9 @@ def _expand(
                 added = bounds.lane_cycles[lane, row, s] + bounds.lanes_to_go[lane, after, s]
                 lower_cycles = max(lower_cycles, chain.lanes[depth, lane] + added)
             if lanes > 0:
-                load_w = loading[W] + bounds.loading_to_go[W, opened[W] + (1 if o == W else 0), s]
-                load_i = loading[I] + bounds.loading_to_go[I, opened[I] + (1 if o == I else 0), s]
-                load_o = loading[O] + bounds.loading_to_go[O, opened[O] + (1 if o == O else 0), s]
+                load_w = loading[W] + bounds.loading_to_go[W, opened[W] - (1 if o == W else 0), s]
+                load_i = loading[I] + bounds.loading_to_go[I, opened[I] - (1 if o == I else 0), s]
+                load_o = loading[O] + bounds.loading_to_go[O, opened[O] - (1 if o == O else 0), s]
                 if o == W:
                     load_w += bounds.loading[row, s]
                 elif o == I:
@@ -304,14 +300,6 @@ def _expand(
             if hopeless(goal, lower_pj, lower_cycles, found.best[0], shared[0], found.front, found.count[1], others):
                 statistics[PRUNED_CHAINS] += 1
                 continue
-            if k > 0:
-                memory = problem.chain[o, k - 1]
-                held = _least_bits(
-                    problem, unrolling, lattice.states, tables.content, o, k - 1, chain.previous[depth, o], s
-                )
-                if not fits(chain.bits[depth, memory] + held, problem.memory_size[memory]):
-                    statistics[OVERFULL_CHAINS] += 1
-                    continue
             children.operand[depth, count] = o
             children.state[depth, count] = s
             children.energy_pj[depth, count] = lower_pj
@@ -329,64 +317,81 @@ def _expand(
 
 
 @kernel
-def _place(problem, unrolling, lattice, tables, bounds, chain, depth, o, s):
-    """Extend the chain by a boundary, as its entry ``depth``; does everything still fit?"""
+def _place(problem, unrolling, lattice, tables, bounds, least, chain, depth, o, s):
+    """Extend the chain by a boundary, as its entry ``depth``; does everything still fit?
+
+    Args:
+        least: see ``bounds.fill_bounds``.
+    """
     below = depth - 1
     states = lattice.states
-    complete = states.shape[0] - 1
-    k = chain.opened[below, o]
+    k = chain.opened[below, o] - 1
     row = problem.first_row[o] + k
-    begin = chain.previous[below, o]
+    end = chain.previous[below, o]
     chain.at[depth] = s
-    chain.closed[depth] = (chain.closed[below] if s == chain.at[below] else 0) | (1 << o)
+    if s == chain.at[below]:
+        chain.closed[depth] = chain.closed[below] | (1 << o)
+        chain.outer[depth] = chain.outer[below]
+    else:
+        chain.closed[depth] = 1 << o
+        chain.outer[depth] = chain.at[below]
     chain.last[depth] = o
     for other in range(3):
         chain.opened[depth, other] = chain.opened[below, other]
         chain.previous[depth, other] = chain.previous[below, other]
         chain.loading[depth, other] = chain.loading[below, other]
-    chain.opened[depth, o] = k + 1
+    chain.opened[depth, o] = k
+    chain.previous[depth, o] = s
     chain.energy_pj[depth] = chain.energy_pj[below] + bounds.energy_pj[row, s]
     lanes = bounds.lane_port.size
     if lanes > 0:
         chain.loading[depth, o] += bounds.loading[row, s]
-    alone = k > 1 and s != begin and all_irrelevant(lattice, o, begin, s)  # then the window is known
+    # Where all loops of the level above are irrelevant, the window of the boundary on top of it is known.
+    known = 0 < k < problem.levels[o] - 1 and s != end and all_irrelevant(lattice, o, s, end)
     for lane in range(lanes):
-        added = bounds.lane_cycles[lane, row, s]
-        if alone:
-            window = widest_window(problem, states, tables.traffic, o, k, s, begin, True)
-            added = lane_cycles(
+        chain.lanes[depth, lane] = chain.lanes[below, lane] + bounds.lane_cycles[lane, row, s]
+        if known:
+            window = widest_window(problem, states, tables.traffic, o, k + 1, end, s, True)
+            chain.lanes[depth, lane] -= bounds.lane_cycles[lane, row + 1, end]
+            chain.lanes[depth, lane] += lane_cycles(
                 problem,
                 tables.traffic,
                 bounds.lane_port[lane],
                 bounds.lane_kind[lane],
                 o,
-                k,
-                s,
-                states[s, CYCLES_ABOVE],
+                k + 1,
+                end,
+                states[end, CYCLES_ABOVE],
                 window,
                 bounds.run,
-                bounds.loading[row, s],
+                bounds.loading[row + 1, end],
             )
-        chain.lanes[depth, lane] = chain.lanes[below, lane] + added
     for memory in range(problem.memories):
         chain.bits[depth, memory] = chain.bits[below, memory]
     if k == 0:
-        return True  # level 0 begins at state 0 all the same
-    chain.previous[depth, o] = s
-    chain.bits[depth, problem.chain[o, k - 1]] += _least_bits(
-        problem, unrolling, states, tables.content, o, k - 1, begin, s
-    )
-    if k + 1 < problem.levels[o]:
         return True
-    top = problem.chain[o, k]
-    chain.bits[depth, top] += _least_bits(problem, unrolling, states, tables.content, o, k, s, complete)
-    return fits(chain.bits[depth, top], problem.memory_size[top])
+    # The level above begins here; of the one below the end alone is known, but for the lowest.
+    memory, lower = problem.chain[o, k], problem.chain[o, k - 1]
+    held = _least_bits(problem, unrolling, states, tables.content, o, k, s, end)
+    if k == problem.levels[o] - 1:
+        held -= least[memory, o]
+    else:
+        held -= _least_bits(problem, unrolling, states, tables.content, o, k, end, end)
+    chain.bits[depth, memory] += held
+    start = s if k > 1 else 0
+    chain.bits[depth, lower] += _least_bits(problem, unrolling, states, tables.content, o, k - 1, start, s)
+    chain.bits[depth, lower] -= least[lower, o]
+    return fits(chain.bits[depth, memory], problem.memory_size[memory]) and fits(
+        chain.bits[depth, lower], problem.memory_size[lower]
+    )
 
 
 @kernel
 def _least_bits(problem, unrolling, states, content, o, level, start, end):
-    """Bits that a level holds whose loops lie between two states, at least: its cut may lie before a run that completes
-    the sums, which is of use where complete outputs are wider than partial ones.
+    """Bits that a level holds whose loops begin at a state or further in and end at another, at least.
+
+    Complete sums may be wider than partial ones; then the level may as well begin further in, and its cut may lie
+    before a run that completes the sums.
     """
     bits = cut_bits(problem, unrolling, states, content, o, level, start, end)
     if o == O and problem.bits[3] > problem.bits[2]:
