@@ -175,13 +175,16 @@ def _other_rounding(problem, unrolling, states, content, traffic, o, k, s, scrat
     return found
 
 
-# What a lane of cycles bounds: the latency by the traffic of one port, each in its own way.
-TOTAL = 0  # everything that crosses the port, once-only transfers too, one after the other
-BUSY = 1  # recurring transfers, each period in turn, and the first loading
-STALLED = 2  # transfers that do not fit their own window, beside the computation, and the first loading
-N_KINDS = 3
+# What a lane of cycles adds up over the boundaries of a chain; but for LOADING, of one port.
+TOTAL = 0  # bandwidth reserved by recurring transfers and the loading, once-only transfers whole
+RESERVED = 1  # the former part alone
+WHOLE = 2  # the latter part alone
+LOADING = 3  # the first loading of what is ``serial_loading``, of once-only transfers what cannot be spread
+BUSY = 4  # recurring transfers, in turn
+STALLED = 5  # recurring transfers beyond their own windows
 
-LANES = 4  # lower bounds on latency that a search carries along
+LANES = 11
+STALL_LANES = 4  # the first lanes are of the other kinds, one each; from here on they are BUSY or STALLED
 
 
 @kernel
@@ -287,16 +290,14 @@ def _half_shared(problem, o, k):
 def lane_cycles(problem, traffic, port, kind, o, k, s, count, window, run, loading):
     """What a boundary adds to a lane.
 
-    The latency is the run (computation and stalls) and the loading of what is ``serial_loading``. A port is busy for at
-    most the run, and once-only transfers are spread over what the recurring ones leave of it: so the run and what
-    remains of the once-only transfers is at least what all of them take in turn (TOTAL).
-
     Args:
         window: as for ``recurring_cycles``.
         loading: ``first_cycles`` of the boundary.
     """
     serial = serial_loading(problem, o, k)
-    total = loading if serial else 0.0
+    total = loading if serial and (kind == LOADING or kind == TOTAL or kind == WHOLE) else 0.0
+    if kind == LOADING:
+        return total
     row = problem.first_row[o] + k
     for direction in range(4):
         level = k + side(direction)
@@ -308,11 +309,32 @@ def lane_cycles(problem, traffic, port, kind, o, k, s, count, window, run, loadi
         elif kind == STALLED:
             total += stalled
         else:
-            total += reserved
+            total += reserved if kind != WHOLE else 0.0
             loads = direction == READ_UP or direction == WRITE_FROM_BELOW if o == O else True
-            if serial and loads and count == 1.0:
+            if kind != RESERVED and serial and loads and count == 1.0:
                 total = max(total, traffic[row, s, TRANSFER_CYCLES + direction])
     return total
+
+
+@kernel
+def lower_latency(compute, run, lanes, kinds, load_w, load_i, load_o):
+    """Least latency of what adds up to these lanes: computation, stalls and loading.
+
+    Once-only transfers are spread over what the recurring ones leave of a port during the run and its stalls. So
+    either the loading and the part of the run and its stalls that is reserved add up, or nothing is left and it follows
+    the run.
+
+    Args:
+        lanes: float64[LANES], sums over all boundaries.
+        load_w, load_i, load_o: loading of each operand by itself.
+    """
+    stall = 0.0
+    for lane in range(STALL_LANES, kinds.size):
+        stall = max(stall, lanes[lane])
+    loading = max(lanes[LOADING], max(load_w, load_i) + load_o)
+    spread = lanes[TOTAL] + stall * min(1.0, lanes[RESERVED] / run)
+    followed = max(lanes[TOTAL], compute + stall + lanes[WHOLE])
+    return max(compute + stall + loading, min(spread, followed))
 
 
 @kernel
@@ -343,51 +365,90 @@ def fill_loading_bounds(problem, states, traffic, fit, loading):
 
 
 @kernel
-def choose_lanes(problem, states, traffic, fit, run, lane_port, lane_kind):
-    """Choose the ports and kinds that may bind: int64[LANES] each, filled.
-
-    By what each boundary adds at least, whatever its state: the first two are TOTAL or BUSY, the others STALLED.
-    """
-    added = np.zeros((problem.ports, N_KINDS))
-    least = np.empty((4, N_KINDS))
+def busiest_port(problem, states, traffic, fit, run):
+    """The port with the largest part in TOTAL, of what each boundary adds at least, whatever its state."""
+    added = np.zeros(problem.ports)
+    least = np.empty(4)
     for o in range(3):
-        for k in range(problem.levels[o]):
+        for k in range(first_boundary(o), problem.levels[o]):
             row = problem.first_row[o] + k
             least[:] = np.inf
             for s in range(states.shape[0]):
-                if not fit[row, s]:
-                    continue
-                wide = boundary_window(problem, states, traffic, o, k, s)
-                count = states[s, CYCLES_ABOVE]
-                for direction in range(4):
-                    if traffic[row, s, ACTIVE + direction] == 0.0:
-                        least[direction] = 0.0
-                        continue
-                    busy, stalled, reserved = recurring_cycles(problem, traffic, o, k, s, direction, count, wide, run)
-                    if count == 1.0:
-                        reserved = traffic[row, s, TRANSFER_CYCLES + direction]
-                    least[direction, TOTAL] = min(least[direction, TOTAL], reserved)
-                    least[direction, BUSY] = min(least[direction, BUSY], busy)
-                    least[direction, STALLED] = min(least[direction, STALLED], stalled)
-                if o == O and k == 0:
-                    break
+                if fit[row, s]:
+                    count = states[s, CYCLES_ABOVE]
+                    for direction in range(4):
+                        _, _, reserved = recurring_cycles(problem, traffic, o, k, s, direction, count, 0.0, run)
+                        if count == 1.0:
+                            reserved = traffic[row, s, TRANSFER_CYCLES + direction]
+                        least[direction] = min(least[direction], reserved)
             for direction in range(4):
                 level = k + side(direction)
-                if level < 0 or problem.port[o, level, direction] < 0:
-                    continue
-                for kind in range(N_KINDS):
-                    if least[direction, kind] < np.inf:
-                        added[problem.port[o, level, direction], kind] += least[direction, kind]
-    for lane in range(LANES):
-        kinds = (TOTAL, BUSY) if lane < LANES // 2 else (STALLED, STALLED)
-        most = -1.0
-        for port in range(problem.ports):
-            for kind in kinds:
-                if added[port, kind] > most:
-                    most = added[port, kind]
-                    lane_port[lane], lane_kind[lane] = port, kind
-        for kind in kinds:
-            added[lane_port[lane], kind] = -1.0
+                if level >= 0 and problem.port[o, level, direction] >= 0 and least[direction] < np.inf:
+                    added[problem.port[o, level, direction]] += least[direction]
+    return np.argmax(added)
+
+
+@kernel
+def trace_path(problem, predecessor, fit, cost, paths, rows, at):
+    """Boundaries of one of the cheapest paths (``fill_joint_paths``): int64[n] each, filled; returns how many.
+
+    There must be a path.
+    """
+    s = predecessor.shape[0] - 1
+    opened = problem.levels.copy()
+    n = 0
+    while s > 0 or opened[W] > 0 or opened[I] > 0 or opened[O] > 1:
+        here = tuple_number(problem, opened[W], opened[I], opened[O])
+        best = paths[here, s]
+        found = False
+        for o in range(3):
+            row = problem.first_row[o] + opened[o] - 1
+            if opened[o] > first_boundary(o) and fit[row, s] and not found:
+                opened[o] -= 1
+                before = tuple_number(problem, opened[W], opened[I], opened[O])
+                if cost[row, s] + paths[before, s] == best:
+                    rows[n], at[n] = row, s
+                    n += 1
+                    found = True
+                else:
+                    opened[o] += 1
+        for item in range(predecessor.shape[1]):
+            t = predecessor[s, item]
+            if not found and t >= 0 and paths[here, t] == best:
+                s = t
+                found = True
+    return n
+
+
+@kernel
+def stall_lanes(problem, states, traffic, rows, at, n, run, window, score):
+    """What the stalls of each port (BUSY, STALLED) add up to along a path.
+
+    Args:
+        rows, at: int64[n], its boundaries.
+        score: float64[P, 2], raised to the sums.
+    """
+    row_operand, row_boundary = np.zeros(problem.rows, np.int64), np.zeros(problem.rows, np.int64)
+    for o in range(3):
+        for k in range(problem.levels[o]):
+            row_operand[problem.first_row[o] + k], row_boundary[problem.first_row[o] + k] = o, k
+    total = np.zeros((problem.ports, 2))
+    total[:, 0] = -window
+    for i in range(n):
+        o, k, s = row_operand[rows[i]], row_boundary[rows[i]], at[i]
+        wide = boundary_window(problem, states, traffic, o, k, s)
+        for direction in range(4):
+            level = k + side(direction)
+            if level < 0 or problem.port[o, level, direction] < 0 or traffic[rows[i], s, ACTIVE + direction] == 0.0:
+                continue
+            busy, stalled, _ = recurring_cycles(
+                problem, traffic, o, k, s, direction, states[s, CYCLES_ABOVE], wide, run
+            )
+            total[problem.port[o, level, direction], 0] += busy
+            total[problem.port[o, level, direction], 1] += stalled
+    for port in range(problem.ports):
+        for kind in range(2):
+            score[port, kind] = max(score[port, kind], total[port, kind])
 
 
 @kernel
@@ -428,50 +489,6 @@ def fill_operand_paths(problem, predecessor, allowed, fit, o, cost, paths):
                     if t >= 0 and paths[k, t] < best:
                         best = paths[k, t]
             paths[k, s] = best
-
-
-@kernel
-def fill_latency_bounds(problem, lattice, tables, wanted, energy_pj, energy_to_go):
-    """Build the ``Bounds``: lanes of latency if ``wanted``, beside the energy."""
-    states, traffic, fit = lattice.states, tables.traffic, tables.fit
-    total = states.shape[0]
-    compute = states[total - 1, CYCLES] * problem.cycles_per_operation
-    run = np.ceil(compute)
-    lanes = LANES if wanted else 0
-    lane_port, lane_kind = np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
-    base = np.zeros(LANES)
-    rows = problem.rows if wanted else 0
-    loading = np.zeros((rows, total))
-    cost = np.zeros((lanes, rows, total))
-    to_go = np.zeros((lanes, energy_to_go.shape[0], total))
-    loading_to_go = np.zeros((3 if wanted else 0, MAX_LEVELS + 1, total))
-    if wanted:
-        fill_loading_bounds(problem, states, traffic, fit, loading)
-        for o in range(3):
-            fill_operand_paths(problem, lattice.predecessor, lattice.allowed, fit, o, loading, loading_to_go[o])
-        choose_lanes(problem, states, traffic, fit, run, lane_port, lane_kind)
-        # A port cannot be busy for longer than the run, rounded up to whole cycles of each operation.
-        period = np.ceil(problem.cycles_per_operation)
-        window = states[total - 1, CYCLES] * period
-        for lane in range(lanes):
-            port, kind = lane_port[lane], lane_kind[lane]
-            fill_lane(problem, states, traffic, fit, loading, port, kind, run, cost[lane])
-            fill_joint_paths(problem, lattice.predecessor, lattice.allowed, fit, cost[lane], to_go[lane])
-            base[lane] = lane_cycles(problem, traffic, port, kind, O, 0, 0, states[0, CYCLES_ABOVE], period, run, 0.0)
-            base[lane] += compute if kind == STALLED else compute - window
-    return Bounds(
-        energy_pj,
-        energy_to_go,
-        compute,
-        run,
-        lane_port,
-        lane_kind,
-        base,
-        cost,
-        to_go,
-        loading,
-        loading_to_go,
-    )
 
 
 @kernel
@@ -516,6 +533,72 @@ def fill_joint_paths(problem, predecessor, allowed, fit, cost, paths):
                             if t >= 0 and paths[here, t] < best:
                                 best = paths[here, t]
                     paths[here, s] = best
+
+
+@kernel
+def fill_latency_bounds(problem, lattice, tables, wanted, energy_pj, energy_to_go):
+    """Build the ``Bounds``: lanes of latency if ``wanted``, beside the energy.
+
+    The stalls watched are those that the best paths for energy, TOTAL and LOADING would suffer.
+    """
+    states, traffic, fit = lattice.states, tables.traffic, tables.fit
+    total = states.shape[0]
+    compute = states[total - 1, CYCLES] * problem.cycles_per_operation
+    run = np.ceil(compute)
+    lanes = LANES if wanted else 0
+    lane_port, lane_kind = np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
+    base = np.zeros(LANES)
+    rows = problem.rows if wanted else 0
+    loading = np.zeros((rows, total))
+    cost = np.zeros((lanes, rows, total))
+    to_go = np.zeros((lanes, energy_to_go.shape[0], total))
+    loading_to_go = np.zeros((3 if wanted else 0, MAX_LEVELS + 1, total))
+    if wanted:
+        fill_loading_bounds(problem, states, traffic, fit, loading)
+        for o in range(3):
+            fill_operand_paths(problem, lattice.predecessor, lattice.allowed, fit, o, loading, loading_to_go[o])
+        # A port cannot be busy for longer than the run, rounded up to whole cycles of each operation.
+        period = np.ceil(problem.cycles_per_operation)
+        window = states[total - 1, CYCLES] * period
+        lane_port[:] = busiest_port(problem, states, traffic, fit, run)
+        score = np.zeros((problem.ports, 2))
+        path_row, path_at = np.empty(problem.rows, np.int64), np.empty(problem.rows, np.int64)
+        n = trace_path(problem, lattice.predecessor, fit, energy_pj, energy_to_go, path_row, path_at)
+        stall_lanes(problem, states, traffic, path_row, path_at, n, run, window, score)
+        for lane in range(lanes):
+            if lane < STALL_LANES:
+                lane_kind[lane] = lane
+            else:
+                best = np.argmax(score)
+                lane_port[lane], lane_kind[lane] = best // 2, BUSY + best % 2
+                if score[lane_port[lane], best % 2] <= 0.0:
+                    lanes = lane
+                    break
+                score[lane_port[lane], best % 2] = 0.0
+            port, kind = lane_port[lane], lane_kind[lane]
+            fill_lane(problem, states, traffic, fit, loading, port, kind, run, cost[lane])
+            fill_joint_paths(problem, lattice.predecessor, lattice.allowed, fit, cost[lane], to_go[lane])
+            base[lane] = lane_cycles(problem, traffic, port, kind, O, 0, 0, states[0, CYCLES_ABOVE], period, run, 0.0)
+            if kind == BUSY:
+                base[lane] -= window
+            elif kind == TOTAL:
+                base[lane] += compute - window
+            if kind == TOTAL or kind == LOADING:
+                n = trace_path(problem, lattice.predecessor, fit, cost[lane], to_go[lane], path_row, path_at)
+                stall_lanes(problem, states, traffic, path_row, path_at, n, run, window, score)
+    return Bounds(
+        energy_pj,
+        energy_to_go,
+        compute,
+        run,
+        lane_port[:lanes],
+        lane_kind[:lanes],
+        base,
+        cost[:lanes],
+        to_go[:lanes],
+        loading,
+        loading_to_go,
+    )
 
 
 @kernel

@@ -27,6 +27,7 @@ from .bounds import (
     fill_latency_bounds,
     first_boundary,
     lane_cycles,
+    lower_latency,
     tuple_number,
     widest_window,
 )
@@ -145,7 +146,7 @@ def search_candidate(
         chain.previous[0, o] = complete
         for memory in range(problem.memories):
             chain.bits[0, memory] += least[memory, o]
-    least_cycles = _lower_cycles(bounds, chain, 0, root, complete)
+    least_cycles = _lower_cycles(bounds, chain, 0, root, chain.opened[0], complete)
     if hopeless(goal, least_pj, least_cycles, np.inf, shared[0], front, found.count[1], others):
         statistics[PRUNED_CANDIDATES] += 1
         return DONE, found
@@ -177,6 +178,14 @@ def search_candidate(
         depth += 1
         if not _place(problem, unrolling, lattice, tables, bounds, least, chain, depth, o, s):
             statistics[OVERFULL_CHAINS] += 1
+            depth -= 1
+            continue
+        # Windows may be narrower than they had to be taken for.
+        opened = chain.opened[depth]
+        rest = tuple_number(problem, opened[W], opened[I], opened[O])
+        lower_cycles = max(lower_cycles, _lower_cycles(bounds, chain, depth, rest, opened, s))
+        if hopeless(goal, lower_pj, lower_cycles, found.best[0], shared[0], found.front, found.count[1], others):
+            statistics[PRUNED_CHAINS] += 1
             depth -= 1
             continue
         if depth < events:
@@ -239,12 +248,24 @@ def _new_chain(problem, total):
 
 
 @kernel
-def _lower_cycles(bounds, chain, depth, to_go, s):
+def _lower_cycles(bounds, chain, depth, to_go, opened, s):
     """Least latency of a mapping with this chain whose next boundary lies at state s or further in."""
-    cycles = bounds.compute
-    for lane in range(bounds.lane_port.size):
-        cycles = max(cycles, chain.lanes[depth, lane] + bounds.lanes_to_go[lane, to_go, s])
-    return cycles
+    lanes = bounds.lane_port.size
+    if lanes == 0:
+        return bounds.compute
+    total = np.empty(LANES)
+    for lane in range(lanes):
+        total[lane] = chain.lanes[depth, lane] + bounds.lanes_to_go[lane, to_go, s]
+    loading = chain.loading[depth]
+    return lower_latency(
+        bounds.compute,
+        bounds.run,
+        total,
+        bounds.lane_kind,
+        loading[W] + bounds.loading_to_go[W, opened[W], s],
+        loading[I] + bounds.loading_to_go[I, opened[I], s],
+        loading[O] + bounds.loading_to_go[O, opened[O], s],
+    )
 
 
 @kernel
@@ -255,6 +276,7 @@ def _expand(
     here, closed = chain.at[depth], chain.closed[depth]
     opened = chain.opened[depth]
     lanes = bounds.lane_port.size
+    total, load = np.empty(LANES), np.empty(3)
     count = 0
     for o in range(3):
         k = opened[o] - 1
@@ -283,20 +305,17 @@ def _expand(
             lower_pj = chain.energy_pj[depth] + bounds.energy_pj[row, s] + bounds.energy_to_go[after, s]
             statistics[CHAINS] += 1
             lower_cycles = bounds.compute
-            for lane in range(lanes):
-                added = bounds.lane_cycles[lane, row, s] + bounds.lanes_to_go[lane, after, s]
-                lower_cycles = max(lower_cycles, chain.lanes[depth, lane] + added)
             if lanes > 0:
-                load_w = loading[W] + bounds.loading_to_go[W, opened[W] - (1 if o == W else 0), s]
-                load_i = loading[I] + bounds.loading_to_go[I, opened[I] - (1 if o == I else 0), s]
-                load_o = loading[O] + bounds.loading_to_go[O, opened[O] - (1 if o == O else 0), s]
-                if o == W:
-                    load_w += bounds.loading[row, s]
-                elif o == I:
-                    load_i += bounds.loading[row, s]
-                else:
-                    load_o += bounds.loading[row, s]
-                lower_cycles = max(lower_cycles, bounds.compute + max(load_w, load_i) + load_o)
+                for lane in range(lanes):
+                    added = bounds.lane_cycles[lane, row, s] + bounds.lanes_to_go[lane, after, s]
+                    total[lane] = chain.lanes[depth, lane] + added
+                for other in range(3):
+                    own = other == o
+                    load[other] = loading[other] + bounds.loading_to_go[other, opened[other] - (1 if own else 0), s]
+                    load[other] += bounds.loading[row, s] if own else 0.0
+                lower_cycles = lower_latency(
+                    bounds.compute, bounds.run, total, bounds.lane_kind, load[W], load[I], load[O]
+                )
             if hopeless(goal, lower_pj, lower_cycles, found.best[0], shared[0], found.front, found.count[1], others):
                 statistics[PRUNED_CHAINS] += 1
                 continue
