@@ -176,15 +176,16 @@ def _other_rounding(problem, unrolling, states, content, traffic, o, k, s, scrat
 
 
 # What a lane of cycles adds up over the boundaries of a chain; but for LOADING, of one port.
-TOTAL = 0  # bandwidth reserved by recurring transfers and the loading, once-only transfers whole
-RESERVED = 1  # the former part alone
-WHOLE = 2  # the latter part alone
-LOADING = 3  # the first loading of what is ``serial_loading``, of once-only transfers what cannot be spread
-BUSY = 4  # recurring transfers, in turn
-STALLED = 5  # recurring transfers beyond their own windows
+SERIAL = 0  # recurring transfers in turn, but no more than their bandwidth, and WHOLE
+RESERVED = 1  # the bandwidth of recurring transfers, in cycles of the run
+WHOLE = 2  # the first loading, once-only transfers whole
+TOTAL = 3  # RESERVED and WHOLE
+LOADING = 4  # the first loading of what is ``serial_loading``, of once-only transfers what cannot be spread
+BUSY = 5  # recurring transfers in turn
+STALLED = 6  # recurring transfers beyond their own windows
 
-LANES = 11
-STALL_LANES = 4  # the first lanes are of the other kinds, one each; from here on they are BUSY or STALLED
+STALL_LANES = 5  # the first lanes are of the other kinds, one each; from here on they are BUSY or STALLED
+LANES = 24
 
 
 @kernel
@@ -196,8 +197,9 @@ def recurring_cycles(problem, traffic, o, k, s, direction, count, window, run):
         run: cycles of the whole run without stalls, rounded up.
 
     Returns:
-        (busy, stalled, reserved): cycles of the transfers; beyond their windows; of the bandwidth that once-only
-        transfers cannot have (``latency.fill_loading``: whole bits per cycle, and not for the read-back of outputs).
+        (busy, stalled, reserved): cycles of the transfers; beyond their windows; of the run, as far as once-only
+        transfers cannot have the bandwidth (``latency.fill_loading``: whole bits per cycle, and not for the read-back
+        of outputs).
     """
     row = problem.first_row[o] + k
     cycles = traffic[row, s, TRANSFER_CYCLES + direction]
@@ -207,7 +209,7 @@ def recurring_cycles(problem, traffic, o, k, s, direction, count, window, run):
     if count != 1.0 and not (o == O and (direction == READ_DOWN or direction == WRITE_FROM_ABOVE)):
         port = problem.port[o, k + side(direction), direction]
         share = np.ceil(traffic[row, s, AVERAGE_BANDWIDTH + direction] / problem.cycles_per_operation)
-        reserved = min(busy, share / problem.port_bandwidth[port, 1] * run)
+        reserved = share / problem.port_bandwidth[port, 1] * run
     return busy, stalled, reserved
 
 
@@ -294,8 +296,9 @@ def lane_cycles(problem, traffic, port, kind, o, k, s, count, window, run, loadi
         window: as for ``recurring_cycles``.
         loading: ``first_cycles`` of the boundary.
     """
+    first = kind == SERIAL or kind == WHOLE or kind == TOTAL
     serial = serial_loading(problem, o, k)
-    total = loading if serial and (kind == LOADING or kind == TOTAL or kind == WHOLE) else 0.0
+    total = loading if serial and (first or kind == LOADING) else 0.0
     if kind == LOADING:
         return total
     row = problem.first_row[o] + k
@@ -303,16 +306,18 @@ def lane_cycles(problem, traffic, port, kind, o, k, s, count, window, run, loadi
         level = k + side(direction)
         if level < 0 or problem.port[o, level, direction] != port or traffic[row, s, ACTIVE + direction] == 0.0:
             continue
+        loads = direction == READ_UP or direction == WRITE_FROM_BELOW if o == O else True
+        if first and serial and loads and count == 1.0:
+            total = max(total, traffic[row, s, TRANSFER_CYCLES + direction])
         busy, stalled, reserved = recurring_cycles(problem, traffic, o, k, s, direction, count, window, run)
         if kind == BUSY:
             total += busy
         elif kind == STALLED:
             total += stalled
-        else:
-            total += reserved if kind != WHOLE else 0.0
-            loads = direction == READ_UP or direction == WRITE_FROM_BELOW if o == O else True
-            if kind != RESERVED and serial and loads and count == 1.0:
-                total = max(total, traffic[row, s, TRANSFER_CYCLES + direction])
+        elif kind == SERIAL:
+            total += min(busy, reserved)
+        elif kind != WHOLE:
+            total += reserved
     return total
 
 
@@ -321,8 +326,7 @@ def lower_latency(compute, run, lanes, kinds, load_w, load_i, load_o):
     """Least latency of what adds up to these lanes: computation, stalls and loading.
 
     Once-only transfers are spread over what the recurring ones leave of a port during the run and its stalls. So
-    either the loading and the part of the run and its stalls that is reserved add up, or nothing is left and it follows
-    the run.
+    either they and the part of the run and its stalls that is reserved add up, or nothing is left and they follow it.
 
     Args:
         lanes: float64[LANES], sums over all boundaries.
@@ -333,8 +337,8 @@ def lower_latency(compute, run, lanes, kinds, load_w, load_i, load_o):
         stall = max(stall, lanes[lane])
     loading = max(lanes[LOADING], max(load_w, load_i) + load_o)
     spread = lanes[TOTAL] + stall * min(1.0, lanes[RESERVED] / run)
-    followed = max(lanes[TOTAL], compute + stall + lanes[WHOLE])
-    return max(compute + stall + loading, min(spread, followed))
+    followed = compute + stall + lanes[WHOLE]
+    return max(compute + stall + loading, max(lanes[SERIAL], min(spread, followed)))
 
 
 @kernel
@@ -366,7 +370,7 @@ def fill_loading_bounds(problem, states, traffic, fit, loading):
 
 @kernel
 def busiest_port(problem, states, traffic, fit, run):
-    """The port with the largest part in TOTAL, of what each boundary adds at least, whatever its state."""
+    """The port with the largest part in SERIAL, of what each boundary adds at least, whatever its state."""
     added = np.zeros(problem.ports)
     least = np.empty(4)
     for o in range(3):
@@ -377,10 +381,9 @@ def busiest_port(problem, states, traffic, fit, run):
                 if fit[row, s]:
                     count = states[s, CYCLES_ABOVE]
                     for direction in range(4):
-                        _, _, reserved = recurring_cycles(problem, traffic, o, k, s, direction, count, 0.0, run)
-                        if count == 1.0:
-                            reserved = traffic[row, s, TRANSFER_CYCLES + direction]
-                        least[direction] = min(least[direction], reserved)
+                        busy, _, reserved = recurring_cycles(problem, traffic, o, k, s, direction, count, 0.0, run)
+                        busy = min(busy, reserved) + traffic[row, s, TRANSFER_CYCLES + direction]
+                        least[direction] = min(least[direction], busy)
             for direction in range(4):
                 level = k + side(direction)
                 if level >= 0 and problem.port[o, level, direction] >= 0 and least[direction] < np.inf:
@@ -539,7 +542,7 @@ def fill_joint_paths(problem, predecessor, allowed, fit, cost, paths):
 def fill_latency_bounds(problem, lattice, tables, wanted, energy_pj, energy_to_go):
     """Build the ``Bounds``: lanes of latency if ``wanted``, beside the energy.
 
-    The stalls watched are those that the best paths for energy, TOTAL and LOADING would suffer.
+    The stalls watched are those that the best paths for energy and for the other lanes would suffer.
     """
     states, traffic, fit = lattice.states, tables.traffic, tables.fit
     total = states.shape[0]
@@ -581,9 +584,9 @@ def fill_latency_bounds(problem, lattice, tables, wanted, energy_pj, energy_to_g
             base[lane] = lane_cycles(problem, traffic, port, kind, O, 0, 0, states[0, CYCLES_ABOVE], period, run, 0.0)
             if kind == BUSY:
                 base[lane] -= window
-            elif kind == TOTAL:
+            elif kind == SERIAL or kind == TOTAL:
                 base[lane] += compute - window
-            if kind == TOTAL or kind == LOADING:
+            if kind != RESERVED:
                 n = trace_path(problem, lattice.predecessor, fit, cost[lane], to_go[lane], path_row, path_at)
                 stall_lanes(problem, states, traffic, path_row, path_at, n, run, window, score)
     return Bounds(
