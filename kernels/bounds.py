@@ -69,17 +69,22 @@ class Tables(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """What boundaries add to a chain, and what the open ones still cost at least. Without latency there is no lane."""
+    """What boundaries add to a chain, and what the open ones still cost at least.
+
+    Lanes are filled one after the other; without latency there is none.
+    """
 
     energy_pj: Any  #: float64[R, S]
     energy_to_go: Any  #: float64[tuples, S]
     compute: Any  #: cycles of the array
     run: Any  #: these, rounded up to whole cycles
-    lane_port: Any  #: int64[lanes]
-    lane_kind: Any  #: int64[lanes]
+    window: Any  #: cycles that a port can be busy, at most: each operation rounded up
+    lanes: Any  #: int64[1], lanes filled
+    lane_port: Any  #: int64[LANES]
+    lane_kind: Any  #: int64[LANES]
     base: Any  #: float64[LANES], cycles of each lane before any boundary
-    lane_cycles: Any  #: float64[lanes, R, S]
-    lanes_to_go: Any  #: float64[lanes, tuples, S]
+    lane_cycles: Any  #: float64[LANES, R, S]
+    lanes_to_go: Any  #: float64[LANES, tuples, S]
     loading: Any  #: float64[R, S]
     loading_to_go: Any  #: float64[3, levels + 1, S], of each operand by itself
 
@@ -185,7 +190,8 @@ BUSY = 5  # recurring transfers in turn
 STALLED = 6  # recurring transfers beyond their own windows
 
 STALL_LANES = 5  # the first lanes are of the other kinds, one each; from here on they are BUSY or STALLED
-LANES = 24
+FIRST_LANES = 8  # that a search begins with; others are added when a stall is found that none has foreseen
+LANES = 20
 
 
 @kernel
@@ -322,7 +328,7 @@ def lane_cycles(problem, traffic, port, kind, o, k, s, count, window, run, loadi
 
 
 @kernel
-def lower_latency(compute, run, lanes, kinds, load_w, load_i, load_o):
+def lower_latency(bounds, lanes, load_w, load_i, load_o):
     """Least latency of what adds up to these lanes: computation, stalls and loading.
 
     Once-only transfers are spread over what the recurring ones leave of a port during the run and its stalls. So
@@ -333,12 +339,12 @@ def lower_latency(compute, run, lanes, kinds, load_w, load_i, load_o):
         load_w, load_i, load_o: loading of each operand by itself.
     """
     stall = 0.0
-    for lane in range(STALL_LANES, kinds.size):
+    for lane in range(STALL_LANES, bounds.lanes[0]):
         stall = max(stall, lanes[lane])
     loading = max(lanes[LOADING], max(load_w, load_i) + load_o)
-    spread = lanes[TOTAL] + stall * min(1.0, lanes[RESERVED] / run)
-    followed = compute + stall + lanes[WHOLE]
-    return max(compute + stall + loading, max(lanes[SERIAL], min(spread, followed)))
+    spread = lanes[TOTAL] + stall * min(1.0, lanes[RESERVED] / bounds.run)
+    followed = bounds.compute + stall + lanes[WHOLE]
+    return max(bounds.compute + stall + loading, max(lanes[SERIAL], min(spread, followed)))
 
 
 @kernel
@@ -539,69 +545,77 @@ def fill_joint_paths(problem, predecessor, allowed, fit, cost, paths):
 
 
 @kernel
-def fill_latency_bounds(problem, lattice, tables, wanted, energy_pj, energy_to_go):
-    """Build the ``Bounds``: lanes of latency if ``wanted``, beside the energy.
-
-    The stalls watched are those that the best paths for energy and for the other lanes would suffer.
-    """
-    states, traffic, fit = lattice.states, tables.traffic, tables.fit
-    total = states.shape[0]
-    compute = states[total - 1, CYCLES] * problem.cycles_per_operation
-    run = np.ceil(compute)
-    lanes = LANES if wanted else 0
-    lane_port, lane_kind = np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
-    base = np.zeros(LANES)
-    rows = problem.rows if wanted else 0
-    loading = np.zeros((rows, total))
-    cost = np.zeros((lanes, rows, total))
-    to_go = np.zeros((lanes, energy_to_go.shape[0], total))
-    loading_to_go = np.zeros((3 if wanted else 0, MAX_LEVELS + 1, total))
-    if wanted:
-        fill_loading_bounds(problem, states, traffic, fit, loading)
-        for o in range(3):
-            fill_operand_paths(problem, lattice.predecessor, lattice.allowed, fit, o, loading, loading_to_go[o])
-        # A port cannot be busy for longer than the run, rounded up to whole cycles of each operation.
-        period = np.ceil(problem.cycles_per_operation)
-        window = states[total - 1, CYCLES] * period
-        lane_port[:] = busiest_port(problem, states, traffic, fit, run)
-        score = np.zeros((problem.ports, 2))
-        path_row, path_at = np.empty(problem.rows, np.int64), np.empty(problem.rows, np.int64)
-        n = trace_path(problem, lattice.predecessor, fit, energy_pj, energy_to_go, path_row, path_at)
-        stall_lanes(problem, states, traffic, path_row, path_at, n, run, window, score)
-        for lane in range(lanes):
-            if lane < STALL_LANES:
-                lane_kind[lane] = lane
-            else:
-                best = np.argmax(score)
-                lane_port[lane], lane_kind[lane] = best // 2, BUSY + best % 2
-                if score[lane_port[lane], best % 2] <= 0.0:
-                    lanes = lane
-                    break
-                score[lane_port[lane], best % 2] = 0.0
-            port, kind = lane_port[lane], lane_kind[lane]
-            fill_lane(problem, states, traffic, fit, loading, port, kind, run, cost[lane])
-            fill_joint_paths(problem, lattice.predecessor, lattice.allowed, fit, cost[lane], to_go[lane])
-            base[lane] = lane_cycles(problem, traffic, port, kind, O, 0, 0, states[0, CYCLES_ABOVE], period, run, 0.0)
-            if kind == BUSY:
-                base[lane] -= window
-            elif kind == SERIAL or kind == TOTAL:
-                base[lane] += compute - window
-            if kind != RESERVED:
-                n = trace_path(problem, lattice.predecessor, fit, cost[lane], to_go[lane], path_row, path_at)
-                stall_lanes(problem, states, traffic, path_row, path_at, n, run, window, score)
+def new_bounds(problem, lattice, energy_pj, energy_to_go):
+    """The ``Bounds`` of a candidate, with those of energy and no lane."""
+    total = lattice.states.shape[0]
+    compute = lattice.states[total - 1, CYCLES] * problem.cycles_per_operation
     return Bounds(
         energy_pj,
         energy_to_go,
         compute,
-        run,
-        lane_port[:lanes],
-        lane_kind[:lanes],
-        base,
-        cost[:lanes],
-        to_go[:lanes],
-        loading,
-        loading_to_go,
+        np.ceil(compute),
+        lattice.states[total - 1, CYCLES] * np.ceil(problem.cycles_per_operation),
+        np.zeros(1, np.int64),
+        np.zeros(LANES, np.int64),
+        np.zeros(LANES, np.int64),
+        np.zeros(LANES),
+        np.empty((LANES, problem.rows, total)),
+        np.empty((LANES, energy_to_go.shape[0], total)),
+        np.zeros((problem.rows, total)),
+        np.zeros((3, MAX_LEVELS + 1, total)),
     )
+
+
+@kernel
+def add_lane(problem, lattice, tables, bounds, port, kind):
+    """Fill one more lane."""
+    lane = bounds.lanes[0]
+    bounds.lanes[0] += 1
+    bounds.lane_port[lane], bounds.lane_kind[lane] = port, kind
+    cost, to_go = bounds.lane_cycles[lane], bounds.lanes_to_go[lane]
+    fill_lane(problem, lattice.states, tables.traffic, tables.fit, bounds.loading, port, kind, bounds.run, cost)
+    fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, to_go)
+    count, period = lattice.states[0, CYCLES_ABOVE], np.ceil(problem.cycles_per_operation)
+    base = lane_cycles(problem, tables.traffic, port, kind, O, 0, 0, count, period, bounds.run, 0.0)
+    if kind == BUSY:
+        base -= bounds.window
+    elif kind == SERIAL or kind == TOTAL:
+        base += bounds.compute - bounds.window
+    bounds.base[lane] = base
+
+
+@kernel
+def add_first_lanes(problem, lattice, tables, bounds):
+    """Fill the loading and the lanes that a search begins with.
+
+    The stalls watched are those that the best paths for energy and for the other lanes would suffer.
+    """
+    states, traffic, fit = lattice.states, tables.traffic, tables.fit
+    fill_loading_bounds(problem, states, traffic, fit, bounds.loading)
+    for o in range(3):
+        fill_operand_paths(
+            problem, lattice.predecessor, lattice.allowed, fit, o, bounds.loading, bounds.loading_to_go[o]
+        )
+    port = busiest_port(problem, states, traffic, fit, bounds.run)
+    score = np.zeros((problem.ports, 2))
+    path_row, path_at = np.empty(problem.rows, np.int64), np.empty(problem.rows, np.int64)
+    n = trace_path(problem, lattice.predecessor, fit, bounds.energy_pj, bounds.energy_to_go, path_row, path_at)
+    stall_lanes(problem, states, traffic, path_row, path_at, n, bounds.run, bounds.window, score)
+    for lane in range(FIRST_LANES):
+        kind = lane
+        if lane >= STALL_LANES:
+            best = np.argmax(score)
+            port, kind = best // 2, BUSY + best % 2
+            if score[port, best % 2] <= 0.0:
+                break
+            score[port, best % 2] = 0.0
+        add_lane(problem, lattice, tables, bounds, port, kind)
+        if kind != RESERVED:
+            cost, to_go = bounds.lane_cycles[lane], bounds.lanes_to_go[lane]
+            n = trace_path(problem, lattice.predecessor, fit, cost, to_go, path_row, path_at)
+            stall_lanes(problem, states, traffic, path_row, path_at, n, bounds.run, bounds.window, score)
+            for known in range(STALL_LANES, bounds.lanes[0]):
+                score[bounds.lane_port[known], bounds.lane_kind[known] - BUSY] = 0.0
 
 
 @kernel

@@ -19,15 +19,20 @@ import numpy as np
 from ._jit import kernel
 from .allocate import cut_bits, fits
 from .bounds import (
+    BUSY,
     LANES,
+    STALL_LANES,
+    STALLED,
     Tables,
+    add_first_lanes,
+    add_lane,
     count_tuples,
     fill_bounds,
     fill_joint_paths,
-    fill_latency_bounds,
     first_boundary,
     lane_cycles,
     lower_latency,
+    new_bounds,
     tuple_number,
     widest_window,
 )
@@ -135,8 +140,9 @@ def search_candidate(
     if least_pj == np.inf or hopeless(goal, least_pj, compute, np.inf, shared[0], front, found.count[1], others):
         statistics[PRUNED_CANDIDATES] += 1
         return DONE, found
-    with_latency = goal.kind != ENERGY or goal.latency_bound_cycles < np.inf
-    bounds = fill_latency_bounds(problem, lattice, tables, with_latency, energy_pj, energy_to_go)
+    bounds = new_bounds(problem, lattice, energy_pj, energy_to_go)
+    if goal.kind != ENERGY or goal.latency_bound_cycles < np.inf:
+        add_first_lanes(problem, lattice, tables, bounds)
     chain, children = _new_chain(problem, total)
     chain.at[0] = chain.outer[0] = complete
     chain.energy_pj[0] = base_pj
@@ -192,6 +198,7 @@ def search_candidate(
             expand = True
             continue
         statistics[COMPLETE_CHAINS] += 1
+        scratch.port_stall[:] = 0.0
         found = cost_chain(
             problem,
             rules,
@@ -212,8 +219,36 @@ def search_candidate(
             statistics,
             control,
         )
+        if bounds.lanes[0] > 0:
+            _watch(problem, lattice, tables, bounds, scratch, chain, depth)
         depth -= 1
     return DONE, found
+
+
+@kernel
+def _watch(problem, lattice, tables, bounds, scratch, chain, depth):
+    """Add the lanes of the port that stalls the last mapping costed, if none has foreseen so long a stall."""
+    port = np.argmax(scratch.port_stall[: problem.ports])
+    foreseen = 0.0
+    for lane in range(STALL_LANES, bounds.lanes[0]):
+        foreseen = max(foreseen, chain.lanes[depth, lane])
+    if scratch.port_stall[port] <= foreseen:
+        return
+    for kind in (BUSY, STALLED):
+        lane = bounds.lanes[0]
+        known = lane == LANES
+        for other in range(STALL_LANES, lane):
+            known |= bounds.lane_port[other] == port and bounds.lane_kind[other] == kind
+        if known:
+            continue
+        add_lane(problem, lattice, tables, bounds, port, kind)
+        chain.lanes[:, lane] = bounds.base[lane]
+        opened = problem.levels.copy()
+        for entry in range(1, depth + 1):
+            o, s = chain.last[entry], chain.at[entry]
+            opened[o] -= 1
+            row = problem.first_row[o] + opened[o]
+            chain.lanes[entry, lane] = chain.lanes[entry - 1, lane] + bounds.lane_cycles[lane, row, s]
 
 
 @kernel
@@ -250,7 +285,7 @@ def _new_chain(problem, total):
 @kernel
 def _lower_cycles(bounds, chain, depth, to_go, opened, s):
     """Least latency of a mapping with this chain whose next boundary lies at state s or further in."""
-    lanes = bounds.lane_port.size
+    lanes = bounds.lanes[0]
     if lanes == 0:
         return bounds.compute
     total = np.empty(LANES)
@@ -258,10 +293,8 @@ def _lower_cycles(bounds, chain, depth, to_go, opened, s):
         total[lane] = chain.lanes[depth, lane] + bounds.lanes_to_go[lane, to_go, s]
     loading = chain.loading[depth]
     return lower_latency(
-        bounds.compute,
-        bounds.run,
+        bounds,
         total,
-        bounds.lane_kind,
         loading[W] + bounds.loading_to_go[W, opened[W], s],
         loading[I] + bounds.loading_to_go[I, opened[I], s],
         loading[O] + bounds.loading_to_go[O, opened[O], s],
@@ -275,7 +308,7 @@ def _expand(
     """List the boundaries that may come next."""
     here, closed = chain.at[depth], chain.closed[depth]
     opened = chain.opened[depth]
-    lanes = bounds.lane_port.size
+    lanes = bounds.lanes[0]
     total, load = np.empty(LANES), np.empty(3)
     count = 0
     for o in range(3):
@@ -313,9 +346,7 @@ def _expand(
                     own = other == o
                     load[other] = loading[other] + bounds.loading_to_go[other, opened[other] - (1 if own else 0), s]
                     load[other] += bounds.loading[row, s] if own else 0.0
-                lower_cycles = lower_latency(
-                    bounds.compute, bounds.run, total, bounds.lane_kind, load[W], load[I], load[O]
-                )
+                lower_cycles = lower_latency(bounds, total, load[W], load[I], load[O])
             if hopeless(goal, lower_pj, lower_cycles, found.best[0], shared[0], found.front, found.count[1], others):
                 statistics[PRUNED_CHAINS] += 1
                 continue
@@ -362,7 +393,7 @@ def _place(problem, unrolling, lattice, tables, bounds, least, chain, depth, o, 
     chain.opened[depth, o] = k
     chain.previous[depth, o] = s
     chain.energy_pj[depth] = chain.energy_pj[below] + bounds.energy_pj[row, s]
-    lanes = bounds.lane_port.size
+    lanes = bounds.lanes[0]
     if lanes > 0:
         chain.loading[depth, o] += bounds.loading[row, s]
     # Where all loops of the level above are irrelevant, the window of the boundary on top of it is known.
