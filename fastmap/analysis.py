@@ -37,6 +37,12 @@ DESCRIPTIONS = {
     "joint_coverage": "a loop on several array dimensions is spread over their product and not over-covered",
     "true_extents": "input extents follow fractional unrollings, and dilated windows touch no more than there is",
     "all_accesses": "fractions of an access count, so that a small transfer is not free",
+    "exact_units": "units count as they are filled on average: 5 channels in 2 iterations fill 2.5 columns, not 2",
+    "exact_tiles": "the elements of a tile are an average too and not rounded",
+    "one_unrolling": "cycles follow the unrolling that energy follows, not one of truncated factors",
+    "true_widths": "a partial sum moves at its full width wherever something is still added to it",
+    "true_activations": "the array is activated once an iteration, for the rows and columns filled on average",
+    "own_partners": "a diagonal pairs each filter dimension with its own factor when it counts rows",
 }
 #: Spaces of at most so many mappings are enumerated to place a mapping in them; larger ones are sampled.
 ENUMERABLE = 200_000_000
@@ -409,6 +415,7 @@ class Sampler:
             else:
                 array_energies_pj(
                     space.problem,
+                    nest.unrolling,
                     lower_macro(space.architecture),
                     TECHNOLOGY,
                     VARIANT_ZIGZAG,
