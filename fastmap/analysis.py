@@ -81,7 +81,7 @@ class Repair:
 
     name: str
     description: str
-    applies: bool  #: it changes some number, whatever the other repairs
+    applies: bool  #: it changes some number, alone or beside the others
     alone: Totals | None
     last: Totals | None
     #: Loop dimension -> temporal iterations without and with the repair, where these differ.
@@ -153,8 +153,8 @@ class Repairs:
 def repairs(layer: Layer, architecture: Architecture, mapping: Mapping) -> Repairs:
     """Say which repairs of the corrected cost model apply to a mapping, and what each changes.
 
-    All combinations of the repairs are costed. A mapping without allocation keeps the greedy one of the corrected
-    model throughout.
+    Each repair is costed alone and beside all others. A mapping without allocation keeps the greedy one of the
+    corrected model throughout.
 
     Raises:
         MappingError: the mapping does not belong to the layer and architecture, or fits by neither model.
@@ -167,19 +167,22 @@ def repairs(layer: Layer, architecture: Architecture, mapping: Mapping) -> Repai
     mapping.check(layer, architecture)
     costs: dict[frozenset[str], Totals | None] = {}
     needed: dict[frozenset[str], dict[str, int]] = {}
-    for count in range(len(REPAIRS) + 1):
-        for names in itertools.combinations(REPAIRS, count):
-            key = frozenset(names)
-            needed[key] = needed_iterations(layer, architecture, mapping, names)
-            costs[key] = _totals(layer, architecture, with_iterations(mapping, needed[key]), names)
     nothing, everything = frozenset[str](), frozenset(REPAIRS)
+    single = [frozenset((name,)) for name in REPAIRS]
+    for key in (nothing, everything, *single, *(everything - own for own in single)):
+        names = [name for name in REPAIRS if name in key]
+        needed[key] = needed_iterations(layer, architecture, mapping, names)
+        costs[key] = _totals(layer, architecture, with_iterations(mapping, needed[key]), names)
     if costs[nothing] is None and costs[everything] is None:
         evaluate(layer, architecture, mapping, "corrected")  # says which memory is too small
 
     found = []
     for name in REPAIRS:
         own = frozenset((name,))
-        applies = any(not _same(costs[key], costs[key | own]) or needed[key] != needed[key | own] for key in costs)
+        applies = any(
+            not _same(costs[key], costs[key | own]) or needed[key] != needed[key | own]
+            for key in (nothing, everything - own)
+        )
         iterations = {
             dim: (before, after)
             for dim in LOOP_DIMENSIONS

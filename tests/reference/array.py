@@ -179,9 +179,9 @@ def array_energy(
 ) -> dict[str, float]:
     """Energy of the layer in the array, by component. ``weight_reads`` as :func:`precharging_energy` needs them.
 
-    ZigZag takes rows, columns and activations from the unrolling as the user writes it (``spatial``): 7 on 4 columns are
-    7/4 activations of 4 columns. True activations are the iterations in time, and rows and columns are ``filled`` as
-    the unrolling is evened out: 2 activations of 3.5 columns.
+    ZigZag takes rows, columns and activations from the unrolling as the user writes it (``spatial``): 7 on 4 columns
+    are 7/4 activations of 4 columns. True activations are the iterations in time, and rows and columns are ``filled``
+    as the unrolling is evened out: 2 activations of 3.5 columns.
 
     Of the digital array all multipliers toggle whatever is mapped; of the analog one all columns but only the mapped
     rows. The analog bit lines always span all rows. Everything behind the multipliers counts mapped columns only.

@@ -496,8 +496,8 @@ def output_movement(view: OperandView) -> list[dict[str, Movement]]:
 
     A read-back moves as much as the write, the first (useless) read of every sum included. Whether the data on the way
     are partial sums is asked differently than for the sizes: does int(outputs * (reductions from there on - 1)) leave
-    anything, with the reductions counted from entry m + 1 for the low and from m + 2 for the high side? With true widths
-    it is not asked: they are partial sums where they are read back.
+    anything, with the reductions counted from entry m + 1 for the low and from m + 2 for the high side? With true
+    widths it is not asked: they are partial sums where they are read back.
     """
     layer = view.layer
     outputs = product(layer.sizes[dim] for dim in layer.relevant["O"])
