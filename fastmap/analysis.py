@@ -43,6 +43,7 @@ DESCRIPTIONS = {
     "true_widths": "a partial sum moves at its full width wherever something is still added to it",
     "true_activations": "the array is activated once an iteration, for the rows and columns filled on average",
     "own_partners": "a diagonal pairs each filter dimension with its own factor when it counts rows",
+    "full_tiles": "a memory has room for the largest tile, 3 of 5 channels in 2 iterations, not for 2.5",
 }
 #: Spaces of at most so many mappings are enumerated to place a mapping in them; larger ones are sampled.
 ENUMERABLE = 200_000_000

@@ -24,6 +24,7 @@ from fastmap.kernels.traffic import (
     CYCLES,
     N_STATE,
     N_TRAFFIC,
+    SIZE,
     TRANSFER_CYCLES,
     tile_elements,
     weight_change_pj,
@@ -362,8 +363,10 @@ def _moves(architecture: Architecture, nest: NestCost) -> dict[str, list[dict[st
                 elements = 0.0
                 if nest.traffic[row, scratch["column"][row], TRANSFER_CYCLES + d] > 0:
                     # As in the kernel: the boundary inside level 0 moves single elements.
-                    content = float(nest.content[row, position])
-                    elements = float(tile_elements(int(problem["repairs"]), content)) if k > 0 else 1.0
+                    tile = nest.states[position, SIZE:] * unrolling["below"][0, row]
+                    elements = 1.0
+                    if k > 0:
+                        elements = float(tile_elements(int(problem["repairs"]), tensor_size(problem, o, tile)))
                     elements *= math.trunc(cycles[-1] / cycles[position])
                     elements *= float(unrolling["multicast"][0, row]) if d < 2 else 1.0
                     elements *= float(unrolling["instances"][0, first + level])

@@ -33,6 +33,7 @@ REPAIRS = {
     "true_widths": problem_kernels.TRUE_WIDTHS,
     "true_activations": problem_kernels.TRUE_ACTIVATIONS,
     "own_partners": problem_kernels.OWN_PARTNERS,
+    "full_tiles": problem_kernels.FULL_TILES,
 }
 #: Name of each cost model -> the repairs that it makes to ZigZag's numbers.
 COST_MODELS = {"zigzag": 0, "corrected": problem_kernels.ALL_REPAIRS}

@@ -40,6 +40,7 @@ ONE_UNROLLING = 64  # cycles follow the unrolling that energy follows, not anoth
 TRUE_WIDTHS = 128  # a partial sum moves at its full width wherever something is still added to it
 TRUE_ACTIVATIONS = 256  # the array is activated once an iteration, for the rows and columns filled on average
 OWN_PARTNERS = 512  # a diagonal pairs each filter dimension with its own factor, in whatever order they are written
+FULL_TILES = 1024  # a memory must have room for the largest tile, which has 3 of 5 channels in 2 iterations, not 2.5
 ALL_REPAIRS = (
     WHOLE_ITERATIONS
     | JOINT_COVERAGE
@@ -51,6 +52,7 @@ ALL_REPAIRS = (
     | TRUE_WIDTHS
     | TRUE_ACTIVATIONS
     | OWN_PARTNERS
+    | FULL_TILES
 )
 
 NOISE = 1e-12  # relative; what the last digits of a product of fractional factors may be worth

@@ -14,6 +14,7 @@ from .problem import (
     ALL_ACCESSES,
     EXACT_TILES,
     FRACTIONAL,
+    FULL_TILES,
     IRRELEVANT,
     N_DIMS,
     ONE_UNROLLING,
@@ -35,7 +36,8 @@ REDUCES_ABOVE = 2  # 1 where one of the others is irrelevant to the output
 SIZE = 3  # + dimension: iterations of these loops in each dimension
 N_STATE = SIZE + N_DIMS
 
-# The content table, float64[R, S]: elements of the tile below each boundary, fractional, not rounded (for allocation).
+# The content table, float64[R, S]: elements for which the memory below each boundary must have room (for allocation):
+# those of its average tile, not rounded, or of its largest (FULL_TILES).
 
 # The traffic table, float64[R, S + 1, N_TRAFFIC]; the last column is free for one mapping's own values. Each group of
 # four is indexed by direction: 0, 1 at the low side of the memory above the boundary (read down, write from below),
@@ -61,6 +63,18 @@ def element_bits(problem, o, partial):
 def tile_elements(repairs, size):
     """Elements that a tile of this average size counts for: ZigZag rounds them (EXACT_TILES: the average itself)."""
     return nearly_whole(size) if repairs & EXACT_TILES else np.rint(size)
+
+
+@kernel
+def largest_tile(problem, o, size, average):
+    """Elements that a memory must hold of a tile of ``size`` iterations per dimension (rounded up here), ``average`` of
+    them on average. Loops spread as evenly as they can be leave no tile more than its average, rounded up.
+    """
+    if problem.repairs & FULL_TILES == 0:
+        return average
+    for d in range(N_DIMS):
+        size[d] = np.ceil(nearly_whole(size[d]))
+    return tensor_size(problem, o, size)
 
 
 @kernel
@@ -200,7 +214,7 @@ def fill_tables(problem, unrolling, states, scratch, content, traffic):
                         scratch.size[d] = states[s, SIZE + d] * unrolling.below[version, row, d]
                     size = tensor_size(problem, o, scratch.size)
                     if version == FRACTIONAL:
-                        content[row, s] = size
+                        content[row, s] = largest_tile(problem, o, scratch.size, size)
                     # The boundary inside level 0 moves single elements, whatever the state: only its period counts.
                     scratch.elements[version] = tile_elements(problem.repairs, size) if k > 0 else 1.0
                 # The top memory is filled once all loops are in; the output leaves the array below every loop.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastmap.analysis import DESCRIPTIONS
-from fastmap.errors import InputError
+from fastmap.errors import InputError, MappingError
 from fastmap.evaluation import evaluate, evaluate_repaired
 from fastmap.exploration import search
 from fastmap.kernels import macro as macro_kernels
@@ -98,17 +98,16 @@ def test_exact_units_are_those_of_the_average_iteration():
 
 
 def test_exact_tiles_are_averages():
-    """5 outputs in 2 iterations over 3 columns: the SRAM above them sends 2.5 of 8 bits at a time, in words of 64."""
-    layer, spatial = Layer(K=5, OX=8), {"D1": {"K": 3}}
-    mapping = fixed(spatial, [["OX", 8], ["K", 2]], {"W": [1, 2], "I": [0, 1, 2], "O": [0, 1, 2]})
-    plain, repaired = (evaluate_repaired(layer, AIMC, mapping, names) for names in ([], ["exact_tiles"]))
-    assert plain.accesses["O"][2]["wr_in_by_low"] == 6.0  # 20 outputs, twice: 2.5 words are 3
-    assert repaired.accesses["O"][2]["wr_in_by_low"] == 6.0
-    layer = Layer(K=5, OX=1)
-    mapping = fixed(spatial, [["K", 2]], {"W": [0, 1], "I": [0, 0, 1], "O": [0, 0, 1]})
-    plain, repaired = (evaluate_repaired(layer, AIMC, mapping, names) for names in ([], ["exact_tiles"]))
-    assert plain.utilization.memory["O"][1] == 2 * 8 / AIMC.memories[3].size_bits
-    assert repaired.utilization.memory["O"][1] == 2.5 * 8 / AIMC.memories[3].size_bits
+    """13 positions of 5 outputs on 3 columns are 39 and 26 outputs, 5 and 4 words of 64 bits. ZigZag has 32 twice."""
+    layer = Layer(K=5, OX=13)
+    loops, cuts = [["OX", 13], ["K", 2]], {"W": [1, 2], "I": [0, 1, 2], "O": [0, 1, 2]}
+    plain, repaired = (
+        evaluate_repaired(layer, AIMC, fixed({"D1": {"K": 3}}, loops, cuts), names) for names in ([], ["exact_tiles"])
+    )
+    assert plain.accesses["O"][2]["wr_in_by_low"] == 4 + 4
+    assert repaired.accesses["O"][2]["wr_in_by_low"] == 5 + 4
+    assert plain.utilization.memory["O"][1] == 32 * 8 / AIMC.memories[3].size_bits
+    assert repaired.utilization.memory["O"][1] == 32.5 * 8 / AIMC.memories[3].size_bits
 
 
 def test_word_accesses_of_an_average_are_the_average_of_whole_transfers():
@@ -209,6 +208,22 @@ def test_true_activations_are_the_iterations_with_what_they_fill():
         assert energy == pytest.approx(sum(each[component] for each in trees), rel=1e-12)
 
 
+def test_full_tiles_must_fit():
+    """5 outputs of 8 bits in 2 iterations: 20 bits hold 2.5 of them, but the first iteration has 3."""
+    layer = Layer(K=5, output_bits=8, output_final_bits=8)
+    mapping = fixed({"D1": {"K": 3}}, [["K", 2]], {"W": [0, 1], "I": [0, 0, 1], "O": [0, 0, 1]})
+    for bits, fitting in ((20, False), (23, False), (24, True)):
+        memories = list(AIMC.memories)
+        memories[3] = memories[3].model_copy(update={"size_bits": 8 + bits})  # and the input of 8 bits
+        architecture = AIMC.model_copy(update={"memories": tuple(memories)})
+        evaluate_repaired(layer, architecture, mapping, [])
+        if fitting:
+            evaluate_repaired(layer, architecture, mapping, ["full_tiles"])
+        else:
+            with pytest.raises(MappingError, match="does not fit sram_256KB"):
+                evaluate_repaired(layer, architecture, mapping, ["full_tiles"])
+
+
 def test_own_partners_do_not_depend_on_the_order_of_writing():
     """4 output columns beside 3 taps need 6 rows, for each of 8 channels; ZigZag pairs the 8 with the columns."""
     layer, energies = Layer(K=2, C=8, OX=4, FX=3), {}
@@ -302,7 +317,7 @@ def test_unknown_model():
 
 
 def test_every_repair_is_part_of_the_corrected_model():
-    bits = [1 << place for place in range(10)]
+    bits = [1 << place for place in range(11)]
     assert sum(bits) == kernels.ALL_REPAIRS
     assert list(REPAIRS.values()) == bits
     assert list(REPAIRS) == list(DESCRIPTIONS)
@@ -311,7 +326,7 @@ def test_every_repair_is_part_of_the_corrected_model():
 
 
 def test_any_of_the_repairs_can_be_asked_for():
-    for count in range(11):
+    for count in range(12):
         for names in itertools.combinations(REPAIRS, count):
             assert lower(Layer(K=2), AIMC, repairs=names)["repairs"] == sum(REPAIRS[name] for name in names)
     with pytest.raises(InputError, match=r"repairs must be of whole_iterations, joint_coverage, .*, not 'all'"):

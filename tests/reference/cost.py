@@ -27,6 +27,7 @@ from .problem import (
     DIRECTIONS,
     EXACT_TILES,
     EXACT_UNITS,
+    FULL_TILES,
     ONE_UNROLLING,
     READ_HIGH,
     READ_LOW,
@@ -143,7 +144,14 @@ def tile_bits(layer: Layer, operand: str, loops: list[Loop], precision: int) -> 
     sizes: dict[str, float] = {}
     for dim, n in loops:
         sizes[dim] = sizes.get(dim, 1) * n
-    return layer.tensor_size(operand, sizes) * precision
+    return layer.tensor_size(operand, to_hold(layer, sizes)) * precision
+
+
+def to_hold(layer: Layer, sizes: dict[str, float]) -> dict[str, float]:
+    """The iterations of which a memory must hold the data: with full tiles those of the largest tile. 5 channels in 2
+    iterations are 3 and 2: 2.5 rounded up. (However many iterations a tile spans, even spreading adds less than one.)
+    """
+    return {dim: math.ceil(tidy(n)) for dim, n in sizes.items()} if FULL_TILES in layer.repairs else sizes
 
 
 def needed_bits(
@@ -240,7 +248,7 @@ def table_bits(
                 sizes[dim] = sizes.get(dim, 1) * n
         for dim in {dim for dim, _ in inside}:
             sizes[dim] = product(n for other, n in inside if other == dim) * sizes.get(dim, 1)
-        return layer.tensor_size(o, sizes) * precision
+        return layer.tensor_size(o, to_hold(layer, sizes)) * precision
 
     start = cuts[level - 1] if level else 0
     precision = storage_precision(layer, o, spatial[level + 1 :], loops[start:])

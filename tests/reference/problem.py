@@ -42,6 +42,7 @@ ONE_UNROLLING = "one_unrolling"  # timing sees the same unrolling as energy, no 
 TRUE_WIDTHS = "true_widths"  # an output moves as a partial sum exactly where it is one
 TRUE_ACTIVATIONS = "true_activations"  # the array works once an iteration, with its average rows and columns
 OWN_PARTNERS = "own_partners"  # the rows of a diagonal follow from each loop's own factor, not from a set's order
+FULL_TILES = "full_tiles"  # what must fit is the largest tile, not the average one
 REPAIRS = frozenset(
     {
         WHOLE_ITERATIONS,
@@ -54,6 +55,7 @@ REPAIRS = frozenset(
         TRUE_WIDTHS,
         TRUE_ACTIVATIONS,
         OWN_PARTNERS,
+        FULL_TILES,
     }
 )
 
