@@ -16,8 +16,10 @@ from fastmap.dimensions import LOOP_DIMENSIONS, OPERANDS
 from fastmap.errors import SearchError
 from fastmap.evaluation import array_clock_ns
 from fastmap.exhaustive import candidate_energies_pj, nothing_fits, run_threads
+from fastmap.kernels import goals
 from fastmap.kernels import optimal as kernels
 from fastmap.kernels.bounds import candidate_bounds
+from fastmap.kernels.chain_cost import Found
 from fastmap.kernels.problem import MAX_LEVELS, MAX_LOOPS, SCRATCH, UNROLLING
 from fastmap.kernels.reduce import POINT
 from fastmap.lowering import new_record
@@ -83,14 +85,14 @@ def solve_space(
     statistics: dict[str, float] = {
         "mappings_total": space.size,
         "mappings_covered": space.size if solver.complete else solver.covered(),
-        "mappings_evaluated": int(solver.statistics[kernels.COSTED]),
+        "mappings_evaluated": int(solver.statistics[goals.COSTED]),
         "spatial_mappings": len(space.orders),
         "spatial_searched": solver.searched,
         "spatial_pruned_by_compulsory_traffic": len(space.orders) - solver.finished if solver.complete else 0,
-        "spatial_pruned_by_shortest_path": int(solver.statistics[kernels.PRUNED_CANDIDATES]),
-        "partial_mappings": int(solver.statistics[kernels.CHAINS]),
-        "partial_pruned_by_bound": int(solver.statistics[kernels.PRUNED_CHAINS]),
-        "partial_pruned_by_capacity": int(solver.statistics[kernels.OVERFULL_CHAINS]),
+        "spatial_pruned_by_shortest_path": int(solver.statistics[goals.PRUNED_CANDIDATES]),
+        "partial_mappings": int(solver.statistics[goals.CHAINS]),
+        "partial_pruned_by_bound": int(solver.statistics[goals.PRUNED_CHAINS]),
+        "partial_pruned_by_capacity": int(solver.statistics[goals.OVERFULL_CHAINS]),
         "seconds_compile": seconds_compile,
         "seconds_search": time.perf_counter() - start,
         "threads": workers,
@@ -117,9 +119,9 @@ def solve_space(
 
 
 def _goal(objective: str, max_energy_pj: float | None, max_latency_cycles: float | None, gap: float) -> Any:
-    goal = new_record(kernels.GOAL)
-    kinds = {"energy": kernels.ENERGY, "latency": kernels.LATENCY, "pareto": kernels.FRONT}
-    goal["kind"] = kinds.get(objective, kernels.PRODUCT)
+    goal = new_record(goals.GOAL)
+    kinds = {"energy": goals.ENERGY, "latency": goals.LATENCY, "pareto": goals.FRONT}
+    goal["kind"] = kinds.get(objective, goals.PRODUCT)
     goal["exponent"] = exponent_of(objective)
     goal["energy_bound_pj"] = math.inf if max_energy_pj is None else max_energy_pj
     goal["latency_bound_cycles"] = math.inf if max_latency_cycles is None else max_latency_cycles
@@ -146,9 +148,9 @@ class Solver:
             bounds,
         )
         kind = int(goal["kind"])
-        if kind == kernels.ENERGY:
+        if kind == goals.ENERGY:
             self.bound = bounds[:, 0]
-        elif kind == kernels.LATENCY:
+        elif kind == goals.LATENCY:
             self.bound = bounds[:, 1]
         else:
             self.bound = bounds[:, 0] * bounds[:, 1] ** float(goal["exponent"])
@@ -161,7 +163,7 @@ class Solver:
         self.found: list[
             tuple[float, float, float, int, Mapping]
         ] = []  # value, energy, latency, spatial index, mapping
-        self.statistics = np.zeros(kernels.N_STATISTICS, np.int64)
+        self.statistics = np.zeros(goals.N_STATISTICS, np.int64)
         self.searched = 0
         self.finished = 0
         self.open: set[int] = set(self.order)  # spatial mappings not covered yet
@@ -170,7 +172,7 @@ class Solver:
     @property
     def front_wanted(self) -> bool:
         """Whether the whole front is looked for."""
-        return int(self.goal["kind"]) == kernels.FRONT
+        return int(self.goal["kind"]) == goals.FRONT
 
     @property
     def complete(self) -> bool:
@@ -207,7 +209,7 @@ class Solver:
             energy, cycles = self.bounds[index] * (1.0 - TINY)
             with self.lock:
                 others = self.front
-                hopeless = kernels.hopeless(self.goal, energy, cycles, np.inf, self.shared[0], others[:0], 0, others)
+                hopeless = goals.hopeless(self.goal, energy, cycles, np.inf, self.shared[0], others[:0], 0, others)
             if not hopeless:
                 self._search(index, unrolling, scratch, others)
             else:
@@ -216,11 +218,8 @@ class Solver:
 
     def _search(self, index: int, unrolling: Any, scratch: Any, others: Any) -> None:
         space = self.space
-        best = np.full(3, np.inf)
-        if self.front_wanted:
-            best[0] = 0.0  # counts the mappings found
-        statistics = np.zeros(kernels.N_STATISTICS, np.int64)
-        ended, front, points, dims, sizes, cuts, loops = kernels.search_candidate(
+        statistics = np.zeros(goals.N_STATISTICS, np.int64)
+        ended, found = kernels.search_candidate(
             space.problem,
             space.rules,
             unrolling,
@@ -233,13 +232,15 @@ class Solver:
             self.goal,
             self.shared,
             others,
-            best,
-            np.zeros(16, POINT),
-            0,
-            np.zeros((1, MAX_LOOPS), np.int64),
-            np.zeros((1, MAX_LOOPS), np.int64),
-            np.zeros((1, 3, MAX_LEVELS), np.int64),
-            np.zeros(1, np.int64),
+            Found(
+                best=np.full(3, np.inf),
+                count=np.zeros(2, np.int64),
+                front=np.zeros(16, POINT),
+                loop_dim=np.zeros((1, MAX_LOOPS), np.int64),
+                loop_size=np.zeros((1, MAX_LOOPS), np.int64),
+                cuts=np.zeros((1, 3, MAX_LEVELS), np.int64),
+                loops=np.zeros(1, np.int64),
+            ),
             statistics,
             self.control.stop,
         )
@@ -256,13 +257,13 @@ class Solver:
                 self._cover(index)
             if self.front_wanted:
                 new = []
-                for point in front[:points]:
-                    mapping = self._mapping(index, int(point["rank"]), dims, sizes, cuts, loops)
+                for point in found.front[: found.count[1]]:
+                    mapping = self._mapping(index, int(point["rank"]), found)
                     new.append((0.0, float(point["energy_pj"]), float(point["latency_cycles"]), index, mapping))
                 self._join(new)
-            elif best[0] < np.inf:
-                mapping = self._mapping(index, 0, dims, sizes, cuts, loops)
-                mine = (float(best[0]), float(best[1]), float(best[2]), index, mapping)
+            elif found.best[0] < np.inf:
+                mapping = self._mapping(index, 0, found)
+                mine = (*(float(each) for each in found.best), index, mapping)
                 if not self.found or mine[:4] < self.found[0][:4]:
                     self.found = [mine]
 
@@ -279,15 +280,16 @@ class Solver:
         self.front["energy_pj"] = [point[1] for point in kept]
         self.front["latency_cycles"] = [point[2] for point in kept]
 
-    def _mapping(self, index: int, place: int, dims: Any, sizes: Any, cuts: Any, loops: Any) -> Mapping:
-        n = int(loops[place])
+    def _mapping(self, index: int, place: int, found: Any) -> Mapping:
+        n = int(found.loops[place])
         return Mapping(
             spatial=self.space.spatial(index),
             temporal=tuple(
-                (LOOP_DIMENSIONS[int(d)], int(size)) for d, size in zip(dims[place, :n], sizes[place, :n], strict=True)
+                (LOOP_DIMENSIONS[int(d)], int(size))
+                for d, size in zip(found.loop_dim[place, :n], found.loop_size[place, :n], strict=True)
             ),
             allocation={
-                operand: tuple(int(cut) for cut in cuts[place, o, : int(self.space.problem["levels"][o])])
+                operand: tuple(int(cut) for cut in found.cuts[place, o, : int(self.space.problem["levels"][o])])
                 for o, operand in enumerate(OPERANDS)
             },
         )
@@ -325,6 +327,6 @@ def compile_kernels(space: Mapspace) -> float:
     with _compiled:
         solver = Solver(space, _goal("energy", None, None, 0.0), stopped)
         solver.shared[0] = -math.inf
-        kernels.hopeless(solver.goal, 0.0, 0.0, np.inf, solver.shared[0], solver.front[:0], 0, solver.front)
+        goals.hopeless(solver.goal, 0.0, 0.0, np.inf, solver.shared[0], solver.front[:0], 0, solver.front)
         solver._search(0, new_record(UNROLLING), new_record(SCRATCH), solver.front)
     return time.perf_counter() - start

@@ -3,14 +3,17 @@
 A *boundary* of operand o below its level k (see ``problem``) lies at a state of the lattice of loop orders. What it
 costs depends on that state: energy, the cycles that its transfers keep each port busy, and the cycles of its first
 transfer. A mapping is a chain of states with boundaries on it, so that the least that the open boundaries can still
-cost, from any state outwards, is a shortest path in the lattice (design of TCM and of resource-constrained paths:
+cost, from any state inwards, is a shortest path in the lattice (design of TCM and of resource-constrained paths:
 capacities shared by operands and the windows of transfers are relaxed here, never the order of the loops).
 
 Boundaries are counted outwards: W and I have the boundaries 0..levels-1, the output 1..levels-1 (its boundary 0 is
-below all loops). ``opened`` boundaries are the ones not yet placed.
+below all loops). A search places them from the outermost inwards: first what decides the traffic of the large memories
+and shares their capacity. ``opened`` boundaries, the innermost ones, are not yet placed.
 """
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +25,7 @@ from .problem import (
     FRACTIONAL,
     INTEGER,
     IRRELEVANT,
-    MAX_MEMORIES,
+    MAX_LEVELS,
     N_DIMS,
     PARTIAL_X,
     READ_DOWN,
@@ -40,6 +43,7 @@ from .problem import (
 from .traffic import (
     ACCESSES,
     ACTIVE,
+    AVERAGE_BANDWIDTH,
     CONTENT_BITS,
     CYCLES,
     CYCLES_ABOVE,
@@ -56,6 +60,31 @@ from .traffic import (
 ROUNDING = 1e-12  # relative; what the last digits of a product may be worth
 
 
+class Tables(NamedTuple):
+    """What the boundaries of a candidate cost at each state."""
+
+    content: Any  #: float64[R, S], see ``traffic``
+    traffic: Any  #: float64[R, S + 1, N_TRAFFIC]
+    fit: Any  #: bool[R, S], see ``fill_bounds``
+    sensitive: Any  #: bool[R, S]
+
+
+class Bounds(NamedTuple):
+    """What boundaries add to a chain, and what the open ones still cost at least. Without latency there is no lane."""
+
+    energy_pj: Any  #: float64[R, S]
+    energy_to_go: Any  #: float64[tuples, S]
+    compute: Any  #: cycles of the array
+    run: Any  #: these, rounded up to whole cycles
+    lane_port: Any  #: int64[lanes]
+    lane_kind: Any  #: int64[lanes]
+    base: Any  #: float64[LANES], cycles of each lane before any boundary
+    lane_cycles: Any  #: float64[lanes, R, S]
+    lanes_to_go: Any  #: float64[lanes, tuples, S]
+    loading: Any  #: float64[R, S]
+    loading_to_go: Any  #: float64[3, levels + 1, S], of each operand by itself
+
+
 @kernel
 def first_boundary(o):
     """The innermost boundary of an operand that can be placed."""
@@ -63,51 +92,7 @@ def first_boundary(o):
 
 
 @kernel
-def pack_states(problem, rules, items, item_dim, item_count, total, packed, lanes, irrelevant):
-    """Write each state as lanes of bits, one an item with a guard bit on top, so that states compare in one step.
-
-    Args:
-        packed: uint64[S], filled.
-        lanes: uint64[2], filled: all bits but the guards; the guards.
-        irrelevant: uint64[3], filled: the lanes of the items that are irrelevant to each operand.
-
-    Returns:
-        Whether 64 bits are enough.
-    """
-    lanes[:] = 0
-    irrelevant[:] = 0
-    packed[:] = 0
-    chain = rules.n_fixed >= 0
-    shift = 0
-    stride = 1
-    for i in range(items):
-        width = 1
-        while (1 << width) <= item_count[i]:
-            width += 1
-        if shift + width + 1 > 64:
-            return False
-        lane = np.uint64(((1 << width) - 1) << shift)
-        lanes[0] |= lane
-        lanes[1] |= np.uint64(1) << np.uint64(shift + width)
-        for o in range(3):
-            if problem.relevance[o, item_dim[i]] == IRRELEVANT:
-                irrelevant[o] |= lane
-        for s in range(total):
-            below = (1 if i < s else 0) if chain else (s // stride) % (item_count[i] + 1)
-            packed[s] |= np.uint64(below) << np.uint64(shift)
-        stride *= item_count[i] + 1
-        shift += width + 1
-    return True
-
-
-@kernel
-def lies_below(packed, lanes, s, t):
-    """Does state t contain all loops of state s?"""
-    return ((packed[t] | lanes[1]) - packed[s]) & lanes[1] == lanes[1]
-
-
-@kernel
-def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj, fit, sensitive):
+def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj, fit, sensitive, least):
     """Energy of each boundary at each state, and whether the memory below it may hold its tile there.
 
     Args:
@@ -115,10 +100,11 @@ def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj
         fit: bool[R, S], filled. Without the other operands, but for the least that they take.
         sensitive: bool[R, S], filled: the last digit of a fractional product decides what moves (cost model zigzag);
             ``energy_pj`` is the lower of both possibilities.
+        least: float64[M, 3], filled: bits of a memory that each operand takes at least.
     """
     total = states.shape[0]
     complete = total - 1
-    least = np.empty((MAX_MEMORIES, 3))  # bits that each operand takes at least
+    least[:] = 0.0
     for memory in range(problem.memories):
         for i in range(3):
             o = problem.memory_operands[memory, i]
@@ -190,28 +176,37 @@ def _other_rounding(problem, unrolling, states, content, traffic, o, k, s, scrat
     return found
 
 
+# What a lane of cycles bounds: the latency by the traffic of one port, each in its own way.
+TOTAL = 0  # everything that crosses the port, once-only transfers too, one after the other
+BUSY = 1  # recurring transfers, each period in turn, and the first loading
+STALLED = 2  # transfers that do not fit their own window, beside the computation, and the first loading
+N_KINDS = 3
+
+LANES = 4  # lower bounds on latency that a search carries along
+
+
 @kernel
-def port_cycles(problem, traffic, port, o, k, s, window, count):
-    """Cycles that a boundary keeps a port busy after its first period, and those that it stalls by itself.
+def recurring_cycles(problem, traffic, o, k, s, direction, count, window, run):
+    """What the transfers of one direction across a boundary cost their port after the first period.
 
     Args:
         window: cycles of a period, at most, within which each transfer must end.
+        run: cycles of the whole run without stalls, rounded up.
 
     Returns:
-        (busy, stalled)
+        (busy, stalled, reserved): cycles of the transfers; beyond their windows; of the bandwidth that once-only
+        transfers cannot have (``latency.fill_loading``: whole bits per cycle, and not for the read-back of outputs).
     """
-    busy, stalled = 0.0, 0.0
-    for direction in range(4):
-        level = k if direction < READ_UP else k - 1
-        if level < 0 or problem.port[o, level, direction] != port:
-            continue
-        row = problem.first_row[o] + k
-        if traffic[row, s, ACTIVE + direction] == 0.0:
-            continue
-        cycles = traffic[row, s, TRANSFER_CYCLES + direction]
-        busy += cycles * (count - 1.0)
-        stalled += max(0.0, (cycles - window) * (count - 1.0))
-    return busy, stalled
+    row = problem.first_row[o] + k
+    cycles = traffic[row, s, TRANSFER_CYCLES + direction]
+    busy = cycles * (count - 1.0)
+    stalled = max(0.0, (cycles - window) * (count - 1.0))
+    reserved = 0.0
+    if count != 1.0 and not (o == O and (direction == READ_DOWN or direction == WRITE_FROM_ABOVE)):
+        port = problem.port[o, k + side(direction), direction]
+        share = np.ceil(traffic[row, s, AVERAGE_BANDWIDTH + direction] / problem.cycles_per_operation)
+        reserved = min(busy, share / problem.port_bandwidth[port, 1] * run)
+    return busy, stalled, reserved
 
 
 @kernel
@@ -234,22 +229,53 @@ def widest_window(problem, states, traffic, o, k, s, previous, only_irrelevant):
 
 
 @kernel
-def first_cycles(problem, traffic, o, k, s, count):
+def serial_loading(problem, o, k):
+    """Is the first transfer across a boundary in series with those of all operands?
+
+    So it is for the output, and for an input where both ports serve both inputs (``latency.onload_cycles``).
+    """
+    if k == 0:
+        return False
+    if o == O:
+        return True
+    lower, upper = problem.port[o, k - 1, WRITE_FROM_ABOVE], problem.port[o, k, READ_DOWN]
+    return problem.port_both_inputs[lower] + problem.port_both_inputs[upper] == 2
+
+
+@kernel
+def first_cycles(problem, traffic, o, k, s, count, lowest_bits):
     """Cycles of the first loading (inputs) or last off-loading (output) across a boundary, at least.
 
-    A transfer that happens once may be spread over the whole run; then nothing is left for certain. Of the boundaries
+    A transfer that happens once may be spread over the run down to one tile of the lowest level. Of the boundaries
     whose two ports serve both inputs at one end only, the uppermost alone counts (``latency.onload_cycles``).
+
+    Args:
+        lowest_bits: that tile, at least.
     """
-    if k == 0 or count == 1.0:
+    if k == 0:
         return 0.0
-    row = problem.first_row[o] + k
-    if o == O:
-        return max(traffic[row, s, TRANSFER_CYCLES + READ_UP], traffic[row, s, TRANSFER_CYCLES + WRITE_FROM_BELOW])
-    if _half_shared(problem, o, k):
+    if o != O and _half_shared(problem, o, k):
         for above in range(k + 1, problem.levels[o]):
             if _half_shared(problem, o, above):
                 return 0.0
-    return max(traffic[row, s, TRANSFER_CYCLES + WRITE_FROM_ABOVE], traffic[row, s, TRANSFER_CYCLES + READ_DOWN])
+    lower = WRITE_FROM_ABOVE if o != O else READ_UP
+    upper = READ_DOWN if o != O else WRITE_FROM_BELOW
+    return max(
+        _transfer_cycles(problem, traffic, o, k, s, lower, count, lowest_bits),
+        _transfer_cycles(problem, traffic, o, k, s, upper, count, lowest_bits),
+    )
+
+
+@kernel
+def _transfer_cycles(problem, traffic, o, k, s, direction, count, lowest_bits):
+    row = problem.first_row[o] + k
+    if traffic[row, s, ACTIVE + direction] == 0.0:
+        return 0.0
+    cycles = traffic[row, s, TRANSFER_CYCLES + direction]
+    if count != 1.0:
+        return cycles
+    port = problem.port[o, k + side(direction), direction]
+    return min(cycles, np.ceil(lowest_bits / problem.port_bandwidth[port, 1]))
 
 
 @kernel
@@ -259,60 +285,199 @@ def _half_shared(problem, o, k):
 
 
 @kernel
-def fill_port_bounds(problem, states, traffic, fit, ports, busy, stalled, loading):
-    """The same for cycles: of some ports, and of the first transfer.
+def lane_cycles(problem, traffic, port, kind, o, k, s, count, window, run, loading):
+    """What a boundary adds to a lane.
+
+    The latency is the run (computation and stalls) and the loading of what is ``serial_loading``. A port is busy for at
+    most the run, and once-only transfers are spread over what the recurring ones leave of it: so the run and what
+    remains of the once-only transfers is at least what all of them take in turn (TOTAL).
 
     Args:
-        ports: int64[P].
-        busy, stalled: float64[P, R, S], loading: float64[R, S], filled where the boundary fits.
+        window: as for ``recurring_cycles``.
+        loading: ``first_cycles`` of the boundary.
     """
+    serial = serial_loading(problem, o, k)
+    total = loading if serial else 0.0
+    row = problem.first_row[o] + k
+    for direction in range(4):
+        level = k + side(direction)
+        if level < 0 or problem.port[o, level, direction] != port or traffic[row, s, ACTIVE + direction] == 0.0:
+            continue
+        busy, stalled, reserved = recurring_cycles(problem, traffic, o, k, s, direction, count, window, run)
+        if kind == BUSY:
+            total += busy
+        elif kind == STALLED:
+            total += stalled
+        else:
+            total += reserved
+            loads = direction == READ_UP or direction == WRITE_FROM_BELOW if o == O else True
+            if serial and loads and count == 1.0:
+                total = max(total, traffic[row, s, TRANSFER_CYCLES + direction])
+    return total
+
+
+@kernel
+def boundary_window(problem, states, traffic, o, k, s):
+    """Largest window of a boundary, whatever lies below it."""
+    alone = k == 1  # the level begins at state 0
+    for d in range(N_DIMS):
+        alone &= states[s, SIZE + d] == 1.0 or problem.relevance[o, d] == IRRELEVANT
+    return widest_window(problem, states, traffic, o, k, s, 0, alone)
+
+
+@kernel
+def fill_loading_bounds(problem, states, traffic, fit, loading):
+    """``first_cycles`` of every boundary at every state: float64[R, S], filled."""
+    for o in range(3):
+        lowest = problem.first_row[o] + 1
+        lowest_bits = np.inf
+        if problem.levels[o] > 1:
+            for s in range(states.shape[0]):
+                if fit[lowest, s]:
+                    lowest_bits = min(lowest_bits, traffic[lowest, s, CONTENT_BITS + INTEGER])
+        for k in range(first_boundary(o), problem.levels[o]):
+            row = problem.first_row[o] + k
+            for s in range(states.shape[0]):
+                loading[row, s] = 0.0
+                if fit[row, s]:
+                    loading[row, s] = first_cycles(problem, traffic, o, k, s, states[s, CYCLES_ABOVE], lowest_bits)
+
+
+@kernel
+def choose_lanes(problem, states, traffic, fit, run, lane_port, lane_kind):
+    """Choose the ports and kinds that may bind: int64[LANES] each, filled.
+
+    By what each boundary adds at least, whatever its state: the first two are TOTAL or BUSY, the others STALLED.
+    """
+    added = np.zeros((problem.ports, N_KINDS))
+    least = np.empty((4, N_KINDS))
+    for o in range(3):
+        for k in range(problem.levels[o]):
+            row = problem.first_row[o] + k
+            least[:] = np.inf
+            for s in range(states.shape[0]):
+                if not fit[row, s]:
+                    continue
+                wide = boundary_window(problem, states, traffic, o, k, s)
+                count = states[s, CYCLES_ABOVE]
+                for direction in range(4):
+                    if traffic[row, s, ACTIVE + direction] == 0.0:
+                        least[direction] = 0.0
+                        continue
+                    busy, stalled, reserved = recurring_cycles(problem, traffic, o, k, s, direction, count, wide, run)
+                    if count == 1.0:
+                        reserved = traffic[row, s, TRANSFER_CYCLES + direction]
+                    least[direction, TOTAL] = min(least[direction, TOTAL], reserved)
+                    least[direction, BUSY] = min(least[direction, BUSY], busy)
+                    least[direction, STALLED] = min(least[direction, STALLED], stalled)
+                if o == O and k == 0:
+                    break
+            for direction in range(4):
+                level = k + side(direction)
+                if level < 0 or problem.port[o, level, direction] < 0:
+                    continue
+                for kind in range(N_KINDS):
+                    if least[direction, kind] < np.inf:
+                        added[problem.port[o, level, direction], kind] += least[direction, kind]
+    for lane in range(LANES):
+        kinds = (TOTAL, BUSY) if lane < LANES // 2 else (STALLED, STALLED)
+        most = -1.0
+        for port in range(problem.ports):
+            for kind in kinds:
+                if added[port, kind] > most:
+                    most = added[port, kind]
+                    lane_port[lane], lane_kind[lane] = port, kind
+        for kind in kinds:
+            added[lane_port[lane], kind] = -1.0
+
+
+@kernel
+def fill_lane(problem, states, traffic, fit, loading, port, kind, run, cost):
+    """``lane_cycles`` of every boundary at every state: float64[R, S], filled."""
     for o in range(3):
         for k in range(first_boundary(o), problem.levels[o]):
             row = problem.first_row[o] + k
             for s in range(states.shape[0]):
-                if not fit[row, s]:
-                    continue
-                alone = k == 1  # the level begins at state 0
-                for d in range(N_DIMS):
-                    alone &= states[s, SIZE + d] == 1.0 or problem.relevance[o, d] == IRRELEVANT
-                window = widest_window(problem, states, traffic, o, k, s, 0, alone)
-                count = states[s, CYCLES_ABOVE]
-                for p in range(ports.size):
-                    busy[p, row, s], stalled[p, row, s] = port_cycles(
-                        problem, traffic, ports[p], o, k, s, window, count
-                    )
-                loading[row, s] = first_cycles(problem, traffic, o, k, s, count)
+                cost[row, s] = 0.0
+                if fit[row, s]:
+                    wide = boundary_window(problem, states, traffic, o, k, s)
+                    count = states[s, CYCLES_ABOVE]
+                    cost[row, s] = lane_cycles(problem, traffic, port, kind, o, k, s, count, wide, run, loading[row, s])
 
 
 @kernel
-def fill_operand_paths(problem, successor, allowed, fit, o, cost, paths):
-    """The least that the boundaries k.. of one operand can cost from state s on, whatever the others do.
+def fill_operand_paths(problem, predecessor, allowed, fit, o, cost, paths):
+    """The least that the boundaries below k of one operand can cost from state s inwards, whatever the others do.
 
     Args:
         cost: float64[R, S], read where ``fit``.
-        paths: float64[levels + 1, S], filled; 0 for k = levels.
+        paths: float64[levels + 1, S], filled from ``first_boundary`` on.
     """
-    levels = problem.levels[o]
-    total = successor.shape[0]
-    for s in range(total):
-        paths[levels, s] = 0.0
-    for k in range(levels - 1, first_boundary(o) - 1, -1):
-        row = problem.first_row[o] + k
-        for s in range(total - 1, -1, -1):
+    total = predecessor.shape[0]
+    first = first_boundary(o)
+    for k in range(first, problem.levels[o] + 1):
+        row = problem.first_row[o] + k - 1
+        for s in range(total):
             best = np.inf
             if allowed[s]:
-                if fit[row, s]:
-                    best = cost[row, s] + paths[k + 1, s]
-                for i in range(successor.shape[1]):
-                    t = successor[s, i]
+                if s == 0 and k == first:
+                    best = 0.0
+                if k > first and fit[row, s]:
+                    best = cost[row, s] + paths[k - 1, s]
+                for i in range(predecessor.shape[1]):
+                    t = predecessor[s, i]
                     if t >= 0 and paths[k, t] < best:
                         best = paths[k, t]
             paths[k, s] = best
 
 
 @kernel
+def fill_latency_bounds(problem, lattice, tables, wanted, energy_pj, energy_to_go):
+    """Build the ``Bounds``: lanes of latency if ``wanted``, beside the energy."""
+    states, traffic, fit = lattice.states, tables.traffic, tables.fit
+    total = states.shape[0]
+    compute = states[total - 1, CYCLES] * problem.cycles_per_operation
+    run = np.ceil(compute)
+    lanes = LANES if wanted else 0
+    lane_port, lane_kind = np.zeros(lanes, np.int64), np.zeros(lanes, np.int64)
+    base = np.zeros(LANES)
+    rows = problem.rows if wanted else 0
+    loading = np.zeros((rows, total))
+    cost = np.zeros((lanes, rows, total))
+    to_go = np.zeros((lanes, energy_to_go.shape[0], total))
+    loading_to_go = np.zeros((3 if wanted else 0, MAX_LEVELS + 1, total))
+    if wanted:
+        fill_loading_bounds(problem, states, traffic, fit, loading)
+        for o in range(3):
+            fill_operand_paths(problem, lattice.predecessor, lattice.allowed, fit, o, loading, loading_to_go[o])
+        choose_lanes(problem, states, traffic, fit, run, lane_port, lane_kind)
+        # A port cannot be busy for longer than the run, rounded up to whole cycles of each operation.
+        period = np.ceil(problem.cycles_per_operation)
+        window = states[total - 1, CYCLES] * period
+        for lane in range(lanes):
+            port, kind = lane_port[lane], lane_kind[lane]
+            fill_lane(problem, states, traffic, fit, loading, port, kind, run, cost[lane])
+            fill_joint_paths(problem, lattice.predecessor, lattice.allowed, fit, cost[lane], to_go[lane])
+            base[lane] = lane_cycles(problem, traffic, port, kind, O, 0, 0, states[0, CYCLES_ABOVE], period, run, 0.0)
+            base[lane] += compute if kind == STALLED else compute - window
+    return Bounds(
+        energy_pj,
+        energy_to_go,
+        compute,
+        run,
+        lane_port,
+        lane_kind,
+        base,
+        cost,
+        to_go,
+        loading,
+        loading_to_go,
+    )
+
+
+@kernel
 def tuple_number(problem, w, i, o):
-    """Number of the combination of innermost open boundaries (w, i, o) of the three operands."""
+    """Number of the combination of open boundaries, (w, i, o) of the three operands: those below w, i and o."""
     return (w * (problem.levels[I] + 1) + i) * problem.levels[O] + o - 1
 
 
@@ -323,54 +488,34 @@ def count_tuples(problem):
 
 
 @kernel
-def fill_joint_paths(problem, successor, allowed, fit, cost, paths):
-    """The least that all open boundaries together can cost from a state on: float64[tuples, S], filled.
+def fill_joint_paths(problem, predecessor, allowed, fit, cost, paths):
+    """The least that all open boundaries together can cost from a state inwards: float64[tuples, S], filled.
 
     All lie on one order of the loops; the capacity that they share is relaxed.
     """
-    total, items = successor.shape
-    can_close = np.empty((problem.rows, total), np.bool_)  # here or further out
-    for o in range(3):
-        for k in range(first_boundary(o), problem.levels[o]):
-            row = problem.first_row[o] + k
-            for s in range(total - 1, -1, -1):
-                can_close[row, s] = fit[row, s]
-                for i in range(items):
-                    t = successor[s, i]
-                    can_close[row, s] |= t >= 0 and can_close[row, t]
+    total, items = predecessor.shape
     first_w, first_i, first_o = problem.first_row[W], problem.first_row[I], problem.first_row[O]
-    for w in range(problem.levels[W], -1, -1):
-        for i in range(problem.levels[I], -1, -1):
-            for o in range(problem.levels[O], 0, -1):
+    for w in range(problem.levels[W] + 1):
+        for i in range(problem.levels[I] + 1):
+            for o in range(1, problem.levels[O] + 1):
                 here = tuple_number(problem, w, i, o)
-                open_w, open_i, open_o = w < problem.levels[W], i < problem.levels[I], o < problem.levels[O]
-                after_w = tuple_number(problem, w + 1, i, o)
-                after_i = tuple_number(problem, w, i + 1, o)
-                for s in range(total - 1, -1, -1):
+                before_w = tuple_number(problem, w - 1, i, o)
+                before_i = tuple_number(problem, w, i - 1, o)
+                for s in range(total):
                     best = np.inf
-                    if not allowed[s]:
-                        paths[here, s] = best
-                        continue
-                    if not (open_w or open_i or open_o):
-                        paths[here, s] = 0.0
-                        continue
-                    if (
-                        (open_w and not can_close[first_w + w, s])
-                        or (open_i and not can_close[first_i + i, s])
-                        or (open_o and not can_close[first_o + o, s])
-                    ):
-                        paths[here, s] = best
-                        continue
-                    if open_w and fit[first_w + w, s]:
-                        best = cost[first_w + w, s] + paths[after_w, s]
-                    if open_i and fit[first_i + i, s]:
-                        best = min(best, cost[first_i + i, s] + paths[after_i, s])
-                    if open_o and fit[first_o + o, s]:
-                        best = min(best, cost[first_o + o, s] + paths[here + 1, s])
-                    for item in range(items):
-                        t = successor[s, item]
-                        if t >= 0 and paths[here, t] < best:
-                            best = paths[here, t]
+                    if allowed[s]:
+                        if s == 0 and w == 0 and i == 0 and o == 1:
+                            best = 0.0
+                        if w > 0 and fit[first_w + w - 1, s]:
+                            best = cost[first_w + w - 1, s] + paths[before_w, s]
+                        if i > 0 and fit[first_i + i - 1, s]:
+                            best = min(best, cost[first_i + i - 1, s] + paths[before_i, s])
+                        if o > 1 and fit[first_o + o - 1, s]:
+                            best = min(best, cost[first_o + o - 1, s] + paths[here - 1, s])
+                        for item in range(items):
+                            t = predecessor[s, item]
+                            if t >= 0 and paths[here, t] < best:
+                                best = paths[here, t]
                     paths[here, s] = best
 
 

@@ -11,12 +11,117 @@ order is a lattice too: a chain whose items are its loops.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from ._jit import kernel
 from .orders import loop_items
-from .problem import IRRELEVANT, N_DIMS, O
+from .problem import IRRELEVANT, MAX_LOOPS, N_DIMS, O
 from .traffic import CYCLES, CYCLES_ABOVE, N_STATE, REDUCES_ABOVE, SIZE
+
+
+class Lattice(NamedTuple):
+    """Everything that a search asks of the states of a candidate."""
+
+    loops: Any  #: loops of an order
+    states: Any  #: float64[S, N_STATE]
+    successor: Any  #: int64[S, items], one step outwards, or -1
+    predecessor: Any  #: int64[S, items], one step inwards, or -1
+    allowed: Any  #: bool[S], by the rules on orders
+    ruled: Any  #: whether there are such rules
+    packed: Any  #: uint64[S], each state as lanes of bits, one an item with a guard bit on top
+    guards: Any  #: uint64, the guard bits
+    irrelevant: Any  #: uint64[3], lanes of the items that are irrelevant to each operand
+    item_dim: Any  #: int64[items]
+    item_size: Any  #: int64[items]
+
+
+@kernel
+def build_lattice(problem, rules, remaining):
+    """Describe the lattice of these remaining iterations.
+
+    Returns:
+        (whether its states can be packed into 64 bits, the lattice)
+    """
+    item_dim, item_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
+    item_count = np.empty(MAX_LOOPS, np.int64)
+    items, loops = lattice_items(problem, rules, remaining, item_dim, item_size, item_count)
+    total = count_states(rules, items, item_count)
+    states, successor = np.empty((total, N_STATE)), np.empty((total, items), np.int64)
+    fill_lattice(problem, rules, items, item_dim, item_size, item_count, states, successor)
+    predecessor = np.full((total, items), -1, np.int64)
+    for s in range(total):
+        for item in range(items):
+            if successor[s, item] >= 0:
+                predecessor[successor[s, item], item] = s
+    allowed = np.empty(total, np.bool_)
+    allowed_states(rules, states, allowed)
+    ruled = rules.n_innermost > 0 or rules.n_outermost > 0 or np.any(rules.inside != 0)
+    packed, irrelevant = np.zeros(total, np.uint64), np.zeros(3, np.uint64)
+    width, guards = _pack_states(problem, rules, items, item_dim, item_count, packed, irrelevant)
+    lattice = Lattice(
+        loops,
+        states,
+        successor,
+        predecessor,
+        allowed,
+        ruled,
+        packed,
+        guards,
+        irrelevant,
+        item_dim[:items],
+        item_size[:items],
+    )
+    return width <= 64, lattice
+
+
+@kernel
+def _pack_states(problem, rules, items, item_dim, item_count, packed, irrelevant):
+    """Fill ``packed`` and ``irrelevant``; returns the bits that it takes and the guard bits."""
+    chain = rules.n_fixed >= 0
+    guards = np.uint64(0)
+    shift = 0
+    stride = 1
+    for i in range(items):
+        width = 1
+        while (1 << width) <= item_count[i]:
+            width += 1
+        if shift + width + 1 <= 64:
+            guards |= np.uint64(1) << np.uint64(shift + width)
+            for o in range(3):
+                if problem.relevance[o, item_dim[i]] == IRRELEVANT:
+                    irrelevant[o] |= np.uint64(((1 << width) - 1) << shift)
+            for s in range(packed.size):
+                below = (1 if i < s else 0) if chain else (s // stride) % (item_count[i] + 1)
+                packed[s] |= np.uint64(below) << np.uint64(shift)
+        stride *= item_count[i] + 1
+        shift += width + 1
+    return shift, guards
+
+
+@kernel
+def lies_below(lattice, s, t):
+    """Does state t contain all loops of state s?"""
+    return ((lattice.packed[t] | lattice.guards) - lattice.packed[s]) & lattice.guards == lattice.guards
+
+
+@kernel
+def all_irrelevant(lattice, o, s, t):
+    """Are all loops between two states irrelevant to an operand (s below t)?"""
+    return (lattice.packed[t] - lattice.packed[s]) & ~lattice.irrelevant[o] == 0
+
+
+@kernel
+def may_follow(lattice, s, t, closed):
+    """Can a loop between two states come first that is relevant to all operands with a boundary at s (``closed``, as
+    bits)?
+    """
+    usable = lattice.packed[t] - lattice.packed[s]
+    for o in range(3):
+        if closed & (1 << o):
+            usable &= ~lattice.irrelevant[o]
+    return usable != 0
 
 
 @kernel
