@@ -37,6 +37,13 @@ DESCRIPTIONS = {
     "joint_coverage": "a loop on several array dimensions is spread over their product and not over-covered",
     "true_extents": "input extents follow fractional unrollings, and dilated windows touch no more than there is",
     "all_accesses": "fractions of an access count, so that a small transfer is not free",
+    "exact_units": "units count as they are filled on average: 5 channels in 2 iterations fill 2.5 columns, not 2",
+    "exact_tiles": "the elements of a tile are an average too and not rounded",
+    "one_unrolling": "cycles follow the unrolling that energy follows, not one of truncated factors",
+    "true_widths": "a partial sum moves at its full width wherever something is still added to it",
+    "true_activations": "the array is activated once an iteration, for the rows and columns filled on average",
+    "own_partners": "a diagonal pairs each filter dimension with its own factor when it counts rows",
+    "full_tiles": "a memory has room for the largest tile, 3 of 5 channels in 2 iterations, not for 2.5",
 }
 #: Spaces of at most so many mappings are enumerated to place a mapping in them; larger ones are sampled.
 ENUMERABLE = 200_000_000
@@ -75,7 +82,7 @@ class Repair:
 
     name: str
     description: str
-    applies: bool  #: it changes some number, whatever the other repairs
+    applies: bool  #: it changes some number, alone or beside the others
     alone: Totals | None
     last: Totals | None
     #: Loop dimension -> temporal iterations without and with the repair, where these differ.
@@ -147,8 +154,8 @@ class Repairs:
 def repairs(layer: Layer, architecture: Architecture, mapping: Mapping) -> Repairs:
     """Say which repairs of the corrected cost model apply to a mapping, and what each changes.
 
-    All combinations of the repairs are costed. A mapping without allocation keeps the greedy one of the corrected
-    model throughout.
+    Each repair is costed alone and beside all others. A mapping without allocation keeps the greedy one of the
+    corrected model throughout.
 
     Raises:
         MappingError: the mapping does not belong to the layer and architecture, or fits by neither model.
@@ -161,19 +168,22 @@ def repairs(layer: Layer, architecture: Architecture, mapping: Mapping) -> Repai
     mapping.check(layer, architecture)
     costs: dict[frozenset[str], Totals | None] = {}
     needed: dict[frozenset[str], dict[str, int]] = {}
-    for count in range(len(REPAIRS) + 1):
-        for names in itertools.combinations(REPAIRS, count):
-            key = frozenset(names)
-            needed[key] = needed_iterations(layer, architecture, mapping, names)
-            costs[key] = _totals(layer, architecture, with_iterations(mapping, needed[key]), names)
     nothing, everything = frozenset[str](), frozenset(REPAIRS)
+    single = [frozenset((name,)) for name in REPAIRS]
+    for key in (nothing, everything, *single, *(everything - own for own in single)):
+        names = [name for name in REPAIRS if name in key]
+        needed[key] = needed_iterations(layer, architecture, mapping, names)
+        costs[key] = _totals(layer, architecture, with_iterations(mapping, needed[key]), names)
     if costs[nothing] is None and costs[everything] is None:
         evaluate(layer, architecture, mapping, "corrected")  # says which memory is too small
 
     found = []
     for name in REPAIRS:
         own = frozenset((name,))
-        applies = any(not _same(costs[key], costs[key | own]) or needed[key] != needed[key | own] for key in costs)
+        applies = any(
+            not _same(costs[key], costs[key | own]) or needed[key] != needed[key | own]
+            for key in (nothing, everything - own)
+        )
         iterations = {
             dim: (before, after)
             for dim in LOOP_DIMENSIONS
@@ -409,6 +419,7 @@ class Sampler:
             else:
                 array_energies_pj(
                     space.problem,
+                    nest.unrolling,
                     lower_macro(space.architecture),
                     TECHNOLOGY,
                     VARIANT_ZIGZAG,

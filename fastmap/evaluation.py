@@ -24,7 +24,9 @@ from fastmap.kernels.traffic import (
     CYCLES,
     N_STATE,
     N_TRAFFIC,
+    SIZE,
     TRANSFER_CYCLES,
+    tile_elements,
     weight_change_pj,
 )
 from fastmap.layer import Layer
@@ -289,8 +291,7 @@ def _evaluate(
     mac_breakdown = _array_breakdown_pj(
         layer,
         architecture,
-        problem,
-        (nest.array_dim, nest.loop_dim, nest.factor),
+        nest,
         weight_change_pj(problem, unrolling, periods),
     )
     mac_pj = sum(mac_breakdown.values())
@@ -362,7 +363,10 @@ def _moves(architecture: Architecture, nest: NestCost) -> dict[str, list[dict[st
                 elements = 0.0
                 if nest.traffic[row, scratch["column"][row], TRANSFER_CYCLES + d] > 0:
                     # As in the kernel: the boundary inside level 0 moves single elements.
-                    elements = float(np.rint(nest.content[row, position])) if k > 0 else 1.0
+                    tile = nest.states[position, SIZE:] * unrolling["below"][0, row]
+                    elements = 1.0
+                    if k > 0:
+                        elements = float(tile_elements(int(problem["repairs"]), tensor_size(problem, o, tile)))
                     elements *= math.trunc(cycles[-1] / cycles[position])
                     elements *= float(unrolling["multicast"][0, row]) if d < 2 else 1.0
                     elements *= float(unrolling["instances"][0, first + level])
@@ -372,11 +376,11 @@ def _moves(architecture: Architecture, nest: NestCost) -> dict[str, list[dict[st
 
 
 def _array_breakdown_pj(
-    layer: Layer, architecture: Architecture, problem: Any, spatial_loops: tuple[Any, Any, Any], precharging_pj: float
+    layer: Layer, architecture: Architecture, nest: NestCost, precharging_pj: float
 ) -> dict[str, float]:
     if architecture.array.kind == "mac":
         return {"mac_units": architecture.array.unit_energy_pj * layer.macs}
-    rows, columns, activations = array_use(problem, *spatial_loops)
+    rows, columns, activations = array_use(nest.problem, nest.unrolling, nest.array_dim, nest.loop_dim, nest.factor)
     energy = array_energy_pj(
         lower_macro(architecture), TECHNOLOGY, VARIANT_ZIGZAG, rows, rows, columns, activations, 0.0
     )

@@ -221,6 +221,7 @@ def candidate_energies_pj(space: Mapspace) -> Any:
         macro = lower_macro(space.architecture)
         array_energies_pj(
             space.problem,
+            new_record(UNROLLING),
             macro,
             TECHNOLOGY,
             VARIANT_ZIGZAG,

@@ -27,6 +27,13 @@ REPAIRS = {
     "joint_coverage": problem_kernels.JOINT_COVERAGE,
     "true_extents": problem_kernels.TRUE_EXTENTS,
     "all_accesses": problem_kernels.ALL_ACCESSES,
+    "exact_units": problem_kernels.EXACT_UNITS,
+    "exact_tiles": problem_kernels.EXACT_TILES,
+    "one_unrolling": problem_kernels.ONE_UNROLLING,
+    "true_widths": problem_kernels.TRUE_WIDTHS,
+    "true_activations": problem_kernels.TRUE_ACTIVATIONS,
+    "own_partners": problem_kernels.OWN_PARTNERS,
+    "full_tiles": problem_kernels.FULL_TILES,
 }
 #: Name of each cost model -> the repairs that it makes to ZigZag's numbers.
 COST_MODELS = {"zigzag": 0, "corrected": problem_kernels.ALL_REPAIRS}

@@ -67,6 +67,12 @@ def unroll_factors(size: int, limit: int) -> list[int]:
     """Every factor worth unrolling, largest first: the smallest one for each distinct number of remaining iterations.
 
     They need not divide the loop: 64 channels on 48 columns may take 2 x 32, 3 x 22 or 4 x 16 iterations x columns.
+
+    By the cost model ``corrected``, factors of a loop on one array dimension that leave as many iterations cost the
+    same, and the smallest leaves most room for others. ZigZag's array energy rewards larger ones (it counts activations
+    by the factors as written): by how much depends on the other loops of the array dimension and, along digital bit
+    lines, on the shape of the adder tree, so that the space of the model ``zigzag`` may lack ZigZag's cheapest
+    unrolling.
     """
     smallest: dict[int, int] = {}
     for factor in range(min(size, limit), 0, -1):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._jit import kernel
-from .problem import FRACTIONAL, MAX_LOOPS, N_DIMS, O, tensor_size
+from .problem import FRACTIONAL, FULL_TILES, MAX_LOOPS, N_DIMS, O, tensor_size
 from .traffic import CYCLES_ABOVE, REDUCES_ABOVE, SIZE, element_bits
 
 FIT_TOLERANCE = 1e-9
@@ -39,7 +39,12 @@ def walk_to(problem, unrolling, loop_dim, loop_size, cuts, o, level, start, size
 
 @kernel
 def walked_content(problem, unrolling, states, content, o, row, state, size):
-    """Elements of a tile of these iterations: as in the table, if no digit of any of them differs from it."""
+    """Elements of a tile of these iterations: as in the table, if no digit of any of them differs from it.
+
+    The last digits do not matter to the largest tile, which has whole iterations (FULL_TILES).
+    """
+    if problem.repairs & FULL_TILES:
+        return content[row, state]
     for d in range(N_DIMS):
         if size[d] != states[state, SIZE + d] * unrolling.below[FRACTIONAL, row, d]:
             return tensor_size(problem, o, size)

@@ -6,58 +6,77 @@ import numpy as np
 
 from ._jit import kernel
 from .macro import array_energy_pj, array_energy_total_pj
-from .problem import FX, FY, IRRELEVANT, N_DIMS, OX, OY, C, W
+from .problem import (
+    FRACTIONAL,
+    FX,
+    FY,
+    IRRELEVANT,
+    N_DIMS,
+    OWN_PARTNERS,
+    OX,
+    OY,
+    TRUE_ACTIVATIONS,
+    C,
+    W,
+    unroll,
+)
 
 WORD_LINES, BIT_LINES = range(2)  # array dimension 0 runs along the word line (columns), 1 along the bit line (rows)
 
 
 @kernel
-def array_use(problem, array_dim, loop_dim, factor):
-    """Mapped rows, columns and activations of one macro (ZigZag 3.9.1, imc_unit).
+def filled_array(problem, array_dim, loop_dim, factor, units):
+    """Rows that receive an input and columns that hold weights in one macro (ZigZag 3.9.1, imc_unit).
 
     Weights replicated along the word line for several output positions (OX, OY) need inputs of a sliding window: a
     bit-line loop of f filter positions then occupies f + g - 1 rows, where g is the unrolling of its output
     dimension. ZigZag pairs these dimensions in the fixed order FX, C, FY with the factors in the order in which they
-    were given, so that {C: 8, FX: 3} and {FX: 3, C: 8} differ; that is reproduced. Loops that never have a partner
-    (others) come last.
+    were given, so that {C: 8, FX: 3} and {FX: 3, C: 8} differ, and loops that never have a partner (others) come last.
+    With 4 output columns the first takes (8 + 3) x 3 = 33 rows, fewer than the 8 x (3 + 3) that its inputs need
+    (OWN_PARTNERS).
+
+    Args:
+        factor: int64[n], the loops; 0 stands for one that is not there.
+        units: float64[n], how many units each loop fills: its factor, or an average.
 
     Returns:
-        (mapped rows, mapped columns, activations)
+        (rows, columns, weights in the array)
     """
     columns, rows = 1.0, 1.0
     replicated = np.ones(N_DIMS)  # word-line unrolling of the weight-irrelevant dimensions
     diagonal = False
     bit_dims = np.empty(N_DIMS, np.int64)
-    bit_factors = np.empty(N_DIMS)
+    bit_units = np.empty(N_DIMS)
     n = 0
     for j in range(factor.size):
         d = loop_dim[j]
         if factor[j] == 0:
             continue
         if array_dim[j] == WORD_LINES:
-            columns *= factor[j]
+            columns *= units[j]
             if problem.relevance[W, d] == IRRELEVANT:
-                replicated[d] *= factor[j]
+                replicated[d] *= units[j]
                 diagonal = True
         elif array_dim[j] == BIT_LINES:
-            rows *= factor[j]
+            rows *= units[j]
             bit_dims[n] = d
-            bit_factors[n] = factor[j]
+            bit_units[n] = units[j]
             n += 1
-    activations = problem.macs / (columns * rows)
+    weights = columns * rows
     if not diagonal or rows == 1.0:
-        return np.int64(np.ceil(rows)), np.int64(columns), activations
-    paired = np.empty(N_DIMS, np.int64)
-    p = 0
-    for d in (FX, C, FY):
+        return rows, columns, weights
+    paired = bit_dims.copy()
+    if problem.repairs & OWN_PARTNERS == 0:
+        p = 0
+        for d in (FX, C, FY):
+            for i in range(n):
+                if bit_dims[i] == d:
+                    paired[p] = d
+                    p += 1
         for i in range(n):
-            if bit_dims[i] == d:
-                paired[p] = d
+            if bit_dims[i] != FX and bit_dims[i] != C and bit_dims[i] != FY:
+                paired[p] = bit_dims[i]
                 p += 1
-    for i in range(n):
-        if bit_dims[i] != FX and bit_dims[i] != C and bit_dims[i] != FY:
-            paired[p] = bit_dims[i]
-            p += 1
     rows = 1.0
     for i in range(n):
         partner = 1.0
@@ -65,14 +84,47 @@ def array_use(problem, array_dim, loop_dim, factor):
             partner = replicated[OX]
         elif paired[i] == FY:
             partner = replicated[OY]
-        rows *= bit_factors[i] + (partner - 1.0)
-    return np.int64(np.ceil(rows)), np.int64(columns), activations
+        rows *= bit_units[i] + (partner - 1.0)
+    return rows, columns, weights
 
 
 @kernel
-def array_energies_pj(problem, macro, technology, variant, array_dim, loop_dim, candidates, energies_pj):
+def rows_needed(problem, array_dim, loop_dim, factor):
+    """Rows of the array that a spatial mapping (int64[n] factors) needs."""
+    return filled_array(problem, array_dim, loop_dim, factor, factor.astype(np.float64))[0]
+
+
+@kernel
+def array_use(problem, unrolling, array_dim, loop_dim, factor):
+    """Mapped rows and columns of one macro, and its activations, summed over the banks.
+
+    ZigZag counts MACs / (rows x columns) activations with the factors as written, though 4 columns for 7 channels are
+    filled 3.5 on average: activations are then too few (7 / 4), and the fewer the larger the factor. With
+    TRUE_ACTIVATIONS there is one in each iteration (``unrolling.remaining``) and bank in use, with the rows and columns
+    filled on average. The array's energy is linear in either (``macro``), so that this is the sum over activations.
+
+    Returns:
+        (mapped rows, mapped columns, activations)
+    """
+    if problem.repairs & TRUE_ACTIVATIONS == 0:
+        rows, columns, weights = filled_array(problem, array_dim, loop_dim, factor, factor.astype(np.float64))
+        return rows, columns, problem.macs / weights
+    units = unrolling.balanced[FRACTIONAL]
+    rows, columns, _ = filled_array(problem, array_dim, loop_dim, factor, units)
+    activations = 1.0
+    for d in range(N_DIMS):
+        activations *= unrolling.remaining[d]
+    for j in range(factor.size):
+        if factor[j] > 0 and array_dim[j] > BIT_LINES:
+            activations *= units[j]
+    return rows, columns, activations
+
+
+@kernel
+def array_energies_pj(problem, unrolling, macro, technology, variant, array_dim, loop_dim, candidates, energies_pj):
     """Array energy of the layer for every candidate spatial mapping (int64[S, n] factors), without precharging."""
     for i in range(candidates.shape[0]):
-        rows, columns, activations = array_use(problem, array_dim, loop_dim, candidates[i])
+        unroll(problem, array_dim, loop_dim, candidates[i], unrolling)
+        rows, columns, activations = array_use(problem, unrolling, array_dim, loop_dim, candidates[i])
         energy = array_energy_pj(macro, technology, variant, rows, rows, columns, activations, 0.0)
         energies_pj[i] = array_energy_total_pj(energy)

@@ -21,6 +21,7 @@ from ._jit import kernel
 from .allocate import FIT_TOLERANCE, held_bits
 from .problem import (
     ALL_ACCESSES,
+    EXACT_TILES,
     FRACTIONAL,
     INTEGER,
     IRRELEVANT,
@@ -622,8 +623,8 @@ def add_first_lanes(problem, lattice, tables, bounds):
 def compulsory_pj(problem, unrolling, states, traffic, scratch):
     """Energy that the memories need for any mapping of this unrolling: each element crosses each boundary once.
 
-    A tile of a fractional unrolling is rounded to whole elements, possibly down; the elements counted here allow for
-    that. Where the cost model zigzag truncates extents, the inputs are left out.
+    Without EXACT_TILES, a tile of a fractional unrolling is rounded to whole elements, possibly down; the elements
+    counted here allow for that. Where the cost model zigzag truncates extents, the inputs are left out.
 
     Args:
         states: float64[2, N_STATE], traffic: float64[R, 2, N_TRAFFIC], working memory.
@@ -665,9 +666,12 @@ def compulsory_pj(problem, unrolling, states, traffic, scratch):
                     continue
                 smallest = tensor_size(problem, o, scratch.tile)
                 elements = tensor_size(problem, o, scratch.size)
-                if fractional:
-                    elements *= max(0.0, 1.0 - 0.5 / smallest)
-                scratch.elements[FRACTIONAL] = np.floor(elements * (1.0 + ROUNDING))
+                if problem.repairs & EXACT_TILES:
+                    scratch.elements[FRACTIONAL] = elements * (1.0 - ROUNDING)
+                else:
+                    if fractional:
+                        elements *= max(0.0, 1.0 - 0.5 / smallest)
+                    scratch.elements[FRACTIONAL] = np.floor(elements * (1.0 + ROUNDING))
             fill_boundary(problem, unrolling, states, total_cycles, o, k, s, scratch.elements, traffic, s)
             energy_pj += traffic[row, s, ENERGY_PJ]
             if problem.repairs & ALL_ACCESSES == 0:  # a truncated fraction of an access

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ._jit import kernel
 from .allocate import allocate_greedy, check_allocation
 from .latency import (
@@ -30,7 +28,7 @@ from .problem import (
     extent,
     tensor_size,
 )
-from .traffic import CYCLES, ENERGY_PJ, SIZE, fill_boundary
+from .traffic import CYCLES, ENERGY_PJ, SIZE, fill_boundary, tile_elements
 
 # Columns of the result of ``mapping_cost``.
 TOTAL_PJ, COMPUTE_CYCLES, STALL_CYCLES, ONLOAD_CYCLES, OFFLOAD_CYCLES, LATENCY_CYCLES = range(6)
@@ -168,12 +166,13 @@ def refine(problem, unrolling, states, content, traffic, state_at, loop_dim, loo
         elements *= growth
         start = end
         state = state_at[end]
-        if np.rint(elements) == np.rint(content[row, state]):
+        elements_below = tile_elements(problem.repairs, elements)
+        if elements_below == tile_elements(problem.repairs, content[row, state]):
             continue
-        scratch.elements[FRACTIONAL] = np.rint(elements)
+        scratch.elements[FRACTIONAL] = elements_below
         for d in range(N_DIMS):
             scratch.tile[d] = states[state, SIZE + d] * unrolling.below[INTEGER, row, d]
-        scratch.elements[INTEGER] = np.rint(tensor_size(problem, o, scratch.tile))
+        scratch.elements[INTEGER] = tile_elements(problem.repairs, tensor_size(problem, o, scratch.tile))
         total_cycles = states[state_at[n], CYCLES]
         fill_boundary(problem, unrolling, states, total_cycles, o, k, state, scratch.elements, traffic, free)
         scratch.column[row] = free

@@ -312,9 +312,17 @@ def used_tree_adders(inputs: int, input_bits: float, used: int) -> tuple[float, 
 
 
 @kernel
-def adder_tree_energy_pj(technology: Technology, inputs: int, input_bits: float, used: int) -> float:
-    """Energy of one addition in a tree with `inputs` inputs of `input_bits` bits, of which `used` carry data, pJ."""
-    both, one = used_tree_adders(inputs, input_bits, used)
+def adder_tree_energy_pj(technology: Technology, inputs: int, input_bits: float, used: float) -> float:
+    """Energy of one addition in a tree with `inputs` inputs of `input_bits` bits, of which `used` carry data, pJ.
+
+    A number of inputs that is not whole is an average of those next to it.
+    """
+    whole = int(used)
+    both, one = used_tree_adders(inputs, input_bits, whole)
+    if used > whole:
+        next_both, next_one = used_tree_adders(inputs, input_bits, whole + 1)
+        both += (used - whole) * (next_both - both)
+        one += (used - whole) * (next_one - one)
     return both * full_adder_energy_pj(technology) + one * half_used_adder_energy_pj(technology)
 
 
@@ -384,9 +392,9 @@ def array_energy_pj(
     macro: Macro,
     technology: Technology,
     variant: int,
-    mapped_rows: int,
-    adder_rows: int,
-    mapped_columns: int,
+    mapped_rows: float,
+    adder_rows: float,
+    mapped_columns: float,
     activations: float,
     weight_changes: float,
 ) -> ArrayEnergy:
@@ -400,9 +408,10 @@ def array_energy_pj(
         macro: parameters of the macro.
         technology: constants of the node.
         variant: a ``VARIANT_`` constant.
-        mapped_rows: rows that receive an input, a whole number; with diagonal weight mapping more than are added.
-        adder_rows: rows that one output adds, a whole number; equals `mapped_rows` but for diagonal weight mapping.
-            Only zigzag-imc's adder trees look at it: zigzag counts `mapped_rows` there.
+        mapped_rows: rows that receive an input; with diagonal weight mapping more than are added. May be an average
+            over the activations, as may the next two.
+        adder_rows: rows that one output adds; equals `mapped_rows` but for diagonal weight mapping. Only zigzag-imc's
+            adder trees look at it: zigzag counts `mapped_rows` there.
         mapped_columns: columns that hold weights.
         activations: multiply-accumulates of the layer / (factors on columns and rows): activations summed over banks.
         weight_changes: how often a position switches to another weight of its cell group, summed over positions.

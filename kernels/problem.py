@@ -9,7 +9,7 @@ Index conventions, everywhere in this package:
   with k = 0..levels[o]; row k also stands for the content of level k - 1, so k = levels[o] is the content of the top
   memory, above which nothing moves;
 * *version* 0 is the fractional unrolling (allocation, accesses, energy, utilisation), version 1 the integer one
-  (cycles), as in ZigZag, which computes each half of the model with another one.
+  (cycles), as in ZigZag, which computes each half of the model with another one (ONE_UNROLLING: both are fractional).
 
 The descriptions are structured scalars (records) of fixed shape: one pointer to pass, no reference counts, quick to
 compile. Numba keeps no reference to the array behind a record, so whoever calls a kernel creates them and holds them
@@ -34,7 +34,28 @@ WHOLE_ITERATIONS = 1  # a quotient that floating point lifts just above a whole 
 JOINT_COVERAGE = 2  # a loop on several array dimensions is spread over their product, which does not over-cover it
 TRUE_EXTENTS = 4  # input extents follow fractional unrollings; dilated windows that barely move are not over-counted
 ALL_ACCESSES = 8  # fractions of an access count; a small transfer is not free
-ALL_REPAIRS = WHOLE_ITERATIONS | JOINT_COVERAGE | TRUE_EXTENTS | ALL_ACCESSES
+EXACT_UNITS = 16  # units count as they are filled on average: 5 channels in 2 iterations fill 2.5 columns, not 2
+EXACT_TILES = 32  # the elements of a tile are an average too
+ONE_UNROLLING = 64  # cycles follow the unrolling that energy follows, not another one of truncated factors
+TRUE_WIDTHS = 128  # a partial sum moves at its full width wherever something is still added to it
+TRUE_ACTIVATIONS = 256  # the array is activated once an iteration, for the rows and columns filled on average
+OWN_PARTNERS = 512  # a diagonal pairs each filter dimension with its own factor, in whatever order they are written
+FULL_TILES = 1024  # a memory must have room for the largest tile, which has 3 of 5 channels in 2 iterations, not 2.5
+ALL_REPAIRS = (
+    WHOLE_ITERATIONS
+    | JOINT_COVERAGE
+    | TRUE_EXTENTS
+    | ALL_ACCESSES
+    | EXACT_UNITS
+    | EXACT_TILES
+    | ONE_UNROLLING
+    | TRUE_WIDTHS
+    | TRUE_ACTIVATIONS
+    | OWN_PARTNERS
+    | FULL_TILES
+)
+
+NOISE = 1e-12  # relative; what the last digits of a product of fractional factors may be worth
 
 MAX_LOOPS = 64  # temporal loops of one order
 MAX_LEVELS = 8  # memory levels of one operand
@@ -148,12 +169,23 @@ def side(direction):
 
 
 @kernel
+def nearly_whole(x):
+    """The whole number that x is but for rounding, or x."""
+    whole = np.rint(x)
+    return whole if abs(x - whole) <= NOISE * whole else x
+
+
+@kernel
 def balance(problem, array_dim, loop_dim, factor, balanced):
     """Spread over-hanging unrollings evenly over their temporal iterations.
 
     The largest factor u of a loop of size L becomes L / q with q = ceil(L / (u * earlier)) iterations; version 1
     truncates it. Source: ZigZag 3.9.1, spatial_mapping_conversion, which looks at earlier array dimensions only:
     K = 100 on 8 and 4 units takes 4 iterations of 7.69 x 4 = 123 channels (JOINT_COVERAGE: of 6.25 x 4).
+
+    ONE_UNROLLING does not truncate: a transfer lasts as long as that of an average tile, in whole cycles. Then all
+    transfers together keep a port busy for what they move over its bandwidth, or longer, but never for less; truncated
+    factors let 13 channels on 4 columns move as 12, and a full tile in every iteration would move them as 16.
 
     Args:
         array_dim, loop_dim, factor: int64[n], one spatial loop each, array dimension by array dimension; factor 0
@@ -183,7 +215,8 @@ def balance(problem, array_dim, loop_dim, factor, balanced):
                         others *= factor[i]
             iterations = np.ceil(problem.loop_size[d] / (factor[j] * others))
             spread = problem.loop_size[d] / iterations / others
-            balanced[version, j] = np.trunc(spread) if version == INTEGER else spread
+            truncated = version == INTEGER and problem.repairs & ONE_UNROLLING == 0
+            balanced[version, j] = np.trunc(spread) if truncated else spread
 
 
 @kernel
@@ -232,7 +265,7 @@ def unroll(problem, array_dim, loop_dim, factor, out):
     for o in range(3):
         out.fractional_operand[o] = 0
         for j in range(n):
-            if balanced[FRACTIONAL, j] != balanced[INTEGER, j]:
+            if balanced[FRACTIONAL, j] != np.trunc(balanced[FRACTIONAL, j]):
                 fractional = True
                 relevance = problem.relevance[o, loop_dim[j]]
                 if relevance != IRRELEVANT and relevance != NEUTRAL:
@@ -299,7 +332,10 @@ def unroll(problem, array_dim, loop_dim, factor, out):
 
 @kernel
 def _count_units(problem, version, o, out):
-    """Cumulative unrolling, reduction above, multicast and instances of an operand (spatial_mapping_internal)."""
+    """Cumulative unrolling, reduction above, multicast and instances of an operand (spatial_mapping_internal).
+
+    ZigZag rounds the last two, half to even (EXACT_UNITS: they are averages over the iterations, like the factors).
+    """
     levels = problem.levels[o]
     first = problem.first_row[o]
     for d in range(N_DIMS):
@@ -319,8 +355,12 @@ def _count_units(problem, version, o, out):
                 if problem.relevance[o, d] == IRRELEVANT:
                     reduction *= out.entry[version, first + j, d]
         out.reduction_above[version, first + k] = reduction
-        out.instances[version, first + k] = np.rint(np.rint(replicas * 1000.0) / 1000.0)
-        out.multicast[version, first + k] = 1.0 if k == levels else np.rint(unique / unique_above)
+        multicast = 1.0 if k == levels else unique / unique_above
+        if problem.repairs & EXACT_UNITS == 0:
+            replicas = np.rint(np.rint(replicas * 1000.0) / 1000.0)
+            multicast = np.rint(multicast)
+        out.instances[version, first + k] = replicas
+        out.multicast[version, first + k] = multicast
 
 
 @kernel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._jit import kernel
-from .array import array_use
+from .array import rows_needed
 from .lattice import allowed_states, count_states, fill_lattice, lattice_items
 from .problem import FRACTIONAL, MAX_LOOPS, N_DIMS, tensor_size, unroll
 from .traffic import N_STATE, element_bits
@@ -31,7 +31,7 @@ def describe_candidates(
         unroll(problem, array_dim, loop_dim, candidates[i], unrolling)
         usable[i] = _fits(problem, unrolling, scratch)
         if rows > 0 and usable[i]:
-            usable[i] = array_use(problem, array_dim, loop_dim, candidates[i])[0] <= rows
+            usable[i] = rows_needed(problem, array_dim, loop_dim, candidates[i]) <= rows
         for d in range(N_DIMS):
             remaining[i, d] = unrolling.remaining[d]
         items, loops[i] = lattice_items(problem, rules, unrolling.remaining, item_dim, item_size, item_count)

@@ -12,14 +12,19 @@ import numpy as np
 from ._jit import kernel
 from .problem import (
     ALL_ACCESSES,
+    EXACT_TILES,
     FRACTIONAL,
+    FULL_TILES,
     IRRELEVANT,
     N_DIMS,
+    ONE_UNROLLING,
     READ_DOWN,
     RELEVANT,
+    TRUE_WIDTHS,
     WRITE_FROM_ABOVE,
     O,
     W,
+    nearly_whole,
     side,
     tensor_size,
 )
@@ -31,12 +36,13 @@ REDUCES_ABOVE = 2  # 1 where one of the others is irrelevant to the output
 SIZE = 3  # + dimension: iterations of these loops in each dimension
 N_STATE = SIZE + N_DIMS
 
-# The content table, float64[R, S]: elements of the tile below each boundary, fractional, not rounded (for allocation).
+# The content table, float64[R, S]: elements for which the memory below each boundary must have room (for allocation):
+# those of its average tile, not rounded, or of its largest (FULL_TILES).
 
 # The traffic table, float64[R, S + 1, N_TRAFFIC]; the last column is free for one mapping's own values. Each group of
 # four is indexed by direction: 0, 1 at the low side of the memory above the boundary (read down, write from below),
 # 2, 3 at the high side of the memory below it (read up, write from above).
-CONTENT_BITS = 0  # + version: bits of the tile, rounded elements
+CONTENT_BITS = 0  # + version: bits of the tile (see ``tile_elements``)
 ENERGY_PJ = 2  # all accesses of the boundary
 ACCESSES = 3  # + direction: accesses of the full bandwidth
 TRANSFER_CYCLES = 7  # + direction: of one period
@@ -54,25 +60,48 @@ def element_bits(problem, o, partial):
 
 
 @kernel
+def tile_elements(repairs, size):
+    """Elements that a tile of this average size counts for: ZigZag rounds them (EXACT_TILES: the average itself)."""
+    return nearly_whole(size) if repairs & EXACT_TILES else np.rint(size)
+
+
+@kernel
+def largest_tile(problem, o, size, average):
+    """Elements that a memory must hold of a tile of ``size`` iterations per dimension (rounded up here), ``average`` of
+    them on average. Loops spread as evenly as they can be leave no tile more than its average, rounded up.
+    """
+    if problem.repairs & FULL_TILES == 0:
+        return average
+    for d in range(N_DIMS):
+        size[d] = np.ceil(nearly_whole(size[d]))
+    return tensor_size(problem, o, size)
+
+
+@kernel
 def word_accesses(repairs, amount, bits, bandwidth_min, bandwidth_max, periods, instances):
     """Accesses of the full bandwidth, in units of minimum-width words (ZigZag 3.9.1, cost_model).
 
-    ZigZag truncates the sum, so that one word of an eighth of the bandwidth is free (ALL_ACCESSES).
+    ZigZag truncates the sum, so that one word of an eighth of the bandwidth is free (ALL_ACCESSES). An amount that is
+    not whole is an average (EXACT_UNITS, EXACT_TILES) of transfers of the whole amounts next to it: 2.5 elements are
+    2 and 3 in turn, each in whole words.
     """
     if amount == 0.0 or bits == 0.0:
         return 0.0
-    words = np.ceil(amount * bits / bandwidth_min)
+    whole = np.floor(amount)
+    words = np.ceil(whole * bits / bandwidth_min)
+    if amount > whole:
+        words += (amount - whole) * (np.ceil((whole + 1.0) * bits / bandwidth_min) - words)
     accesses = words * (bandwidth_min / bandwidth_max) * periods * instances
     return accesses if repairs & ALL_ACCESSES else np.trunc(accesses)
 
 
 @kernel
-def fill_boundary(problem, unrolling, states, total_cycles, o, k, s, tile_elements, traffic, column):
+def fill_boundary(problem, unrolling, states, total_cycles, o, k, s, elements_below, traffic, column):
     """What moves across boundary (o, k) at state s, into a column of the traffic table.
 
     Args:
         total_cycles: iterations of all temporal loops.
-        tile_elements: float64[2], whole elements of the tile below the boundary, in both versions.
+        elements_below: float64[2], elements of the tile below the boundary, in both versions.
     """
     row = problem.first_row[o] + k
     period = states[s, CYCLES]  # array operations between two transfers across the boundary
@@ -82,9 +111,11 @@ def fill_boundary(problem, unrolling, states, total_cycles, o, k, s, tile_elemen
         partial_sum, partial_bits = False, False
         if o == O and k < problem.levels[O]:
             partial_sum = states[s, REDUCES_ABOVE] != 0.0 or _reduces(problem, unrolling, version, k)
-            partial_bits = _partial_width(problem, unrolling, states, version, k, s)
-        elements = tile_elements[version]
-        held_bits = elements * element_bits(problem, o, partial_sum)
+            partial_bits = partial_sum
+            if problem.repairs & TRUE_WIDTHS == 0:
+                partial_bits = _partial_width(problem, unrolling, states, version, k, s)
+        elements = elements_below[version]
+        held_bits = nearly_whole(elements * element_bits(problem, o, partial_sum))
         cell[CONTENT_BITS + version] = held_bits
         bits = element_bits(problem, o, partial_bits)
         energy_pj = weight_change_pj(problem, unrolling, periods) if o == W and k == 0 else 0.0
@@ -117,10 +148,12 @@ def fill_boundary(problem, unrolling, states, total_cycles, o, k, s, tile_elemen
                     )
                     energy_pj += accesses * problem.memory_energy[problem.chain[o, level], direction % 2]
                 else:
-                    cycles = np.ceil(amount * bits / problem.port_bandwidth[port, 1])
+                    cycles = np.ceil(nearly_whole(amount * bits) / problem.port_bandwidth[port, 1])
                     average = held_bits / period
                     if level == k:
                         average *= unrolling.multicast[version, row]
+                    if problem.repairs & ONE_UNROLLING:
+                        average = nearly_whole(average)
                     average = np.trunc(average)
             if version == FRACTIONAL:
                 cell[ACCESSES + direction] = accesses
@@ -145,7 +178,7 @@ def weight_change_pj(problem, unrolling, periods):
 @kernel
 def _partial_width(problem, unrolling, states, version, k, s):
     """Does the output cross boundary k at partial-sum width? ZigZag asks int(E (c - 1)) != 0 for E output elements
-    and c reducing iterations above.
+    and c reducing iterations above, which 3 rows in 2 iterations do not pass for a single output (TRUE_WIDTHS).
     """
     reduction = unrolling.reduction_above[version, problem.first_row[O] + k]
     elements = 1.0
@@ -181,9 +214,9 @@ def fill_tables(problem, unrolling, states, scratch, content, traffic):
                         scratch.size[d] = states[s, SIZE + d] * unrolling.below[version, row, d]
                     size = tensor_size(problem, o, scratch.size)
                     if version == FRACTIONAL:
-                        content[row, s] = size
+                        content[row, s] = largest_tile(problem, o, scratch.size, size)
                     # The boundary inside level 0 moves single elements, whatever the state: only its period counts.
-                    scratch.elements[version] = np.rint(size) if k > 0 else 1.0
+                    scratch.elements[version] = tile_elements(problem.repairs, size) if k > 0 else 1.0
                 # The top memory is filled once all loops are in; the output leaves the array below every loop.
                 if (k == problem.levels[o] and s < states.shape[0] - 1) or (o == O and k == 0 and s > 0):
                     continue

@@ -83,7 +83,8 @@ def test_effects_and_totals_on_random_problems() -> None:
             total = found.zigzag.energy_pj + math.fsum(parts) + left.energy_pj
             assert total == pytest.approx(found.corrected.energy_pj, rel=1e-9)
         json.dumps(found.to_dict())
-    assert all(count for name, count in applied.items() if name != "whole_iterations"), applied
+    rare = ("whole_iterations", "true_widths", "own_partners", "full_tiles")
+    assert all(count for name, count in applied.items() if name not in rare), applied
     assert untouched > 3
     assert interacting
 
@@ -105,6 +106,9 @@ def test_superfluous_iterations_are_named_however_the_mapping_is_written() -> No
     assert again["whole_iterations"].iterations == {"K": (8, 7)}
 
 
+CUTS = {"W": [1, 2], "I": [0, 1, 2], "O": [0, 1, 2]}
+
+
 @pytest.mark.parametrize(
     ("name", "layer", "architecture", "spatial", "temporal", "cuts"),
     [
@@ -118,6 +122,10 @@ def test_superfluous_iterations_are_named_however_the_mapping_is_written() -> No
             {"W": [1, 3], "I": [0, 2, 3], "O": [0, 3, 3]},
         ),
         ("all_accesses", Layer(K=2, C=2, OX=4), AIMC, {"D1": {"K": 2}, "D2": {"C": 2}}, [["OX", 4]], None),
+        ("exact_units", Layer(K=5, OX=4), AIMC, {"D1": {"K": 3}}, [["OX", 4], ["K", 2]], None),
+        ("exact_tiles", Layer(K=5, OX=13), AIMC, {"D1": {"K": 3}}, [["OX", 13], ["K", 2]], CUTS),
+        ("one_unrolling", Layer(K=13, C=128), AIMC, {"D1": {"K": 4}, "D2": {"C": 128}}, [["K", 4]], None),
+        ("true_activations", Layer(K=7), AIMC, {"D1": {"K": 4}}, [["K", 2]], None),
     ],
 )
 def test_each_repair_alone(name: str, layer: Layer, architecture: Any, spatial: Any, temporal: Any, cuts: Any) -> None:

@@ -100,7 +100,7 @@ def brute_force(layer, hw, allowed=None, repairs=()):
             all(product(f for (name, _), f in chosen.items() if name == each) <= sizes[each] for each in sizes)
             and not any(wasteful(the_layer, chosen, place) for place in chosen)
             and (allowed is not None or is_physical(chosen))
-            and rows_used(layer, hw, chosen) <= architecture.array.rows
+            and rows_used(layer, hw, chosen, repairs) <= architecture.array.rows
             and fits_one_cycle(layer, hw, chosen, repairs)
         ):
             found.add(frozenset(chosen.items()))
@@ -132,8 +132,8 @@ def pairs_of(layer, chosen):
     return [[name, spatial[name]] for name in sorted(spatial)]
 
 
-def rows_used(layer, hw, chosen):
-    return active_rows(parse_array(parse_hardware(hw)), parse_layer(layer), pairs_of(layer, chosen))
+def rows_used(layer, hw, chosen, repairs=()):
+    return active_rows(parse_array(parse_hardware(hw)), parse_layer(layer, repairs), pairs_of(layer, chosen))
 
 
 def fits_one_cycle(layer, hw, chosen, repairs=()):

@@ -256,7 +256,7 @@ def test_a_network() -> None:
 
 def test_a_network_s_fronts() -> None:
     workload = fm.load_workload("resnet8")
-    chosen = [workload["conv1"], workload["fc"]]
+    chosen = [workload["conv7"], workload["fc"]]
     plan = plan_network(workload, fm.load_architecture("aimc"), layers=chosen)
     result = search_network(plan, Options(objective="pareto"))
     title, _, _, *rows, effort = text.network(result, "pareto").split("\n")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .problem import Hardware, Layer, product, total
+from .problem import OWN_PARTNERS, TRUE_ACTIVATIONS, Hardware, Layer, neighbours, product, total
 
 VOLTAGE = 0.9  # V
 NAND_CAP = 0.7e-3  # pF
@@ -110,21 +110,26 @@ def parse_array(hw: Hardware) -> Array:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def active_columns(array: Array, spatial: list) -> int:
-    """Columns in use: the user's factors on the word line dimension, those of a diagonal mapping included."""
+def active_columns(array: Array, spatial: list) -> float:
+    """Columns in use: the factors on the word line dimension, those of a diagonal mapping included."""
     return product(factor for _, factor in dict(spatial).get(array.columns_dim, []))
 
 
-def activations(array: Array, layer: Layer, spatial: list) -> float:
-    """How often one macro is activated, if it did everything alone: MACs over the macro's unrolling. Not rounded."""
-    in_macro = [f for dim, loops in spatial if dim in (array.columns_dim, array.rows_dim) for _, f in loops]
-    return layer.macs / float(product(in_macro))
+def activations(array: Array, layer: Layer, spatial: list, iterations: int) -> float:
+    """How often one macro is activated, if it did everything alone: MACs over the macro's unrolling. Not rounded.
+
+    True activations are the iterations in time, each of all macros in use.
+    """
+    macro = (array.columns_dim, array.rows_dim)
+    if TRUE_ACTIVATIONS in layer.repairs:
+        return iterations * product(f for dim, loops in spatial if dim not in macro for _, f in loops)
+    return layer.macs / float(product(f for dim, loops in spatial if dim in macro for _, f in loops))
 
 
-def active_rows(array: Array, layer: Layer, spatial: list) -> int:
+def active_rows(array: Array, layer: Layer, spatial: list) -> float:
     """Rows that receive an input.
 
-    Normally the product of the user's factors on the bit line dimension. When a dimension that no weight depends on
+    Normally the product of the factors on the bit line dimension. When a dimension that no weight depends on
     (OX, OY, B) is unrolled on the word line dimension, the mapping is *diagonal*: weights are repeated, shifted by a
     row, so a loop of f on FX needs f + g - 1 rows if its partner OX is unrolled g times over the columns (FY and OY
     likewise), and loops without a partner need f.
@@ -133,13 +138,14 @@ def active_rows(array: Array, layer: Layer, spatial: list) -> int:
     the order of writing, so that partners and factors may be mixed up: {C: 8, FX: 3} with OX: 4 pairs FX with 8 and C
     with 3, (8 + 3) * 3 = 33 rows. For the dimensions that reduce, the order of the set is FX, C, FY, whatever the
     subset. In general it is the order of ``SET_SLOT``, which is exact as long as no two dimensions share a slot
-    (K and OY, C and OX do; they are then taken as written, as are unknown dimensions, last).
+    (K and OY, C and OX do; they are then taken as written, as are unknown dimensions, last). With own partners, the
+    dimensions are in the order of writing, too.
 
     Two cases in which ZigZag crashes are handled by the same formula: a single bit line loop, and an irrelevant
     dimension on the word lines that is in no relation (the batch), which adds no rows.
     """
     loops = dict(spatial).get(array.rows_dim, [])
-    rows = math.ceil(product(factor for _, factor in loops))
+    rows = product(factor for _, factor in loops)
     on_columns = dict(spatial).get(array.columns_dim, [])
     diagonal = any(dim in layer.irrelevant["W"] for dim, _ in on_columns)
     if rows == 1 or not diagonal:
@@ -154,12 +160,12 @@ def active_rows(array: Array, layer: Layer, spatial: list) -> int:
     repeated = {dim: product(f for other, f in on_columns if other == dim) for dim in partner.values()}
 
     factors = [factor for _, factor in loops]
-    dims_in_set_order = sorted((dim for dim, _ in loops), key=lambda dim: SET_SLOT.get(dim, len(SET_SLOT)))
-    return math.ceil(
-        product(
-            factor + (repeated[partner[dim]] - 1 if dim in partner else 0)
-            for dim, factor in zip(dims_in_set_order, factors, strict=True)
-        )
+    dims = [dim for dim, _ in loops]
+    if OWN_PARTNERS not in layer.repairs:
+        dims.sort(key=lambda dim: SET_SLOT.get(dim, len(SET_SLOT)))
+    return product(
+        factor + (repeated[partner[dim]] - 1 if dim in partner else 0)
+        for dim, factor in zip(dims, factors, strict=True)
     )
 
 
@@ -168,15 +174,23 @@ def active_rows(array: Array, layer: Layer, spatial: list) -> int:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def array_energy(array: Array, layer: Layer, spatial: list, weight_reads: float) -> dict[str, float]:
+def array_energy(
+    array: Array, layer: Layer, spatial: list, filled: list, iterations: int, weight_reads: float
+) -> dict[str, float]:
     """Energy of the layer in the array, by component. ``weight_reads`` as :func:`precharging_energy` needs them.
+
+    ZigZag takes rows, columns and activations from the unrolling as the user writes it (``spatial``): 7 on 4 columns
+    are 7/4 activations of 4 columns. True activations are the iterations in time, and rows and columns are ``filled``
+    as the unrolling is evened out: 2 activations of 3.5 columns.
 
     Of the digital array all multipliers toggle whatever is mapped; of the analog one all columns but only the mapped
     rows. The analog bit lines always span all rows. Everything behind the multipliers counts mapped columns only.
     """
+    if TRUE_ACTIVATIONS in layer.repairs:
+        spatial = filled
     rows = active_rows(array, layer, spatial)
     columns = active_columns(array, spatial)
-    times = activations(array, layer, spatial)
+    times = activations(array, layer, spatial, iterations)
     energy = {"local_bl_precharging": precharging_energy(array, weight_reads)}
     if array.analog:
         dac = 0 if array.bits_per_cycle == 1 else 50e-3 * array.bits_per_cycle * VOLTAGE**2
@@ -190,7 +204,7 @@ def array_energy(array: Array, layer: Layer, spatial: list, weight_reads: float)
         energy["adders_regular"] = 0
     else:
         multipliers = array.bits_per_cycle * array.weight_bits * array.columns * array.rows
-        tree = adder_tree_energy(array, rows)
+        tree = total(share * adder_tree_energy(array, n) for n, share in neighbours(rows))
         energy["dacs"] = 0
         energy["adcs"] = 0
         energy["mults"] = MULTIPLIER_ENERGY * multipliers * array.steps * times
@@ -224,7 +238,7 @@ def precharging_energy(array: Array, weight_reads: float) -> float:
     return (LINE_CAP + LINE_CAP * depth) * VOLTAGE**2 * array.weight_bits * weight_reads
 
 
-def adder_tree_energy(array: Array, used: float) -> float:
+def adder_tree_energy(array: Array, used: int) -> float:
     """Energy of one adder tree (a ripple-carry tree over all rows) of which ``used`` inputs toggle.
 
     The inputs in use are the first ones. Going down the tree, each half that is full is fully active, and the adder

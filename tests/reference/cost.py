@@ -25,8 +25,13 @@ from . import array as imc
 from .problem import (
     ALL_ACCESSES,
     DIRECTIONS,
+    EXACT_TILES,
+    EXACT_UNITS,
+    FULL_TILES,
+    ONE_UNROLLING,
     READ_HIGH,
     READ_LOW,
+    TRUE_WIDTHS,
     WRITE_HIGH,
     WRITE_LOW,
     DoesNotFit,
@@ -38,10 +43,12 @@ from .problem import (
     Port,
     convert_spatial,
     decouple,
+    neighbours,
     parse_hardware,
     parse_layer,
     product,
     spatial_levels,
+    tidy,
     total,
     unit_counts,
 )
@@ -137,7 +144,14 @@ def tile_bits(layer: Layer, operand: str, loops: list[Loop], precision: int) -> 
     sizes: dict[str, float] = {}
     for dim, n in loops:
         sizes[dim] = sizes.get(dim, 1) * n
-    return layer.tensor_size(operand, sizes) * precision
+    return layer.tensor_size(operand, to_hold(layer, sizes)) * precision
+
+
+def to_hold(layer: Layer, sizes: dict[str, float]) -> dict[str, float]:
+    """The iterations of which a memory must hold the data: with full tiles those of the largest tile. 5 channels in 2
+    iterations are 3 and 2: 2.5 rounded up. (However many iterations a tile spans, even spreading adds less than one.)
+    """
+    return {dim: math.ceil(tidy(n)) for dim, n in sizes.items()} if FULL_TILES in layer.repairs else sizes
 
 
 def needed_bits(
@@ -234,7 +248,7 @@ def table_bits(
                 sizes[dim] = sizes.get(dim, 1) * n
         for dim in {dim for dim, _ in inside}:
             sizes[dim] = product(n for other, n in inside if other == dim) * sizes.get(dim, 1)
-        return layer.tensor_size(o, sizes) * precision
+        return layer.tensor_size(o, to_hold(layer, sizes)) * precision
 
     start = cuts[level - 1] if level else 0
     precision = storage_precision(layer, o, spatial[level + 1 :], loops[start:])
@@ -363,7 +377,7 @@ class OperandView:
         self.operand = operand
         self.spatial = spatial
         self.temporal = temporal
-        self.count, self.boost = unit_counts(decouple(layer, operand, spatial))
+        self.count, self.boost = unit_counts(decouple(layer, operand, spatial), EXACT_UNITS in layer.repairs)
         self.partial_sums = partial_sum_flags(self.decoupled_with_unrolling_above()) if operand == "O" else []
         self.elements = self.elements_held()
         if operand == "O":
@@ -371,7 +385,7 @@ class OperandView:
             self.precision = [widths[0] if partial else widths[1] for partial in self.partial_sums]
         else:
             self.precision = [layer.precision[operand] for _ in self.elements]
-        self.bits = [n * p for n, p in zip(self.elements, self.precision, strict=True)]
+        self.bits = [tidy(n * p) for n, p in zip(self.elements, self.precision, strict=True)]
         top = [1] + [leading_product(loops[::-1], layer.relevant[operand]) for loops in temporal]
         self.effective_bits = [bits // part for bits, part in zip(self.bits, top, strict=True)]
 
@@ -400,10 +414,11 @@ class OperandView:
         entries += [t + s for t, s in zip(self.temporal, self.spatial[:-1], strict=True)]
         return decouple(self.layer, self.operand, entries)
 
-    def elements_held(self) -> list[int]:
-        """Elements in one instance of every entry, rounded to whole ones."""
+    def elements_held(self) -> list[float]:
+        """Elements in one instance of every entry, rounded to whole ones but for exact tiles."""
         growth = [factors.r for factors in self.decoupled_with_unrolling_below()]
-        return [round(product(growth[: k + 1])) for k in range(len(growth))]
+        rounded = tidy if EXACT_TILES in self.layer.repairs else round
+        return [rounded(product(growth[: k + 1])) for k in range(len(growth))]
 
 
 class View:
@@ -420,7 +435,7 @@ class View:
         self.movement = {o: part.movement for o, part in parts.items()}
         self.partial_sums = parts["O"].partial_sums
         multipliers = {part.count[0] for part in parts.values()}
-        if len(multipliers) != 1:
+        if any(not math.isclose(n, m, rel_tol=1e-9) for n in multipliers for m in multipliers):
             raise ValueError(f"the operands disagree on the multipliers in use: {multipliers}")
         (self.total_cycles,) = {part.total_cycles for part in parts.values()}
 
@@ -438,13 +453,13 @@ def low_side(view: OperandView, m: int, precision: int) -> Movement:
     """Between memory level m and the level below (or the array): entry m is refilled, for all its copies at once."""
     amount = view.elements[m] * view.boost[m]
     period = view.refill[m]
-    bandwidth = view.elements[m] * view.precision[m] / period * view.boost[m]
+    bandwidth = view.bits[m] / period * view.boost[m]
     return Movement(
-        amount=int(amount),
+        amount=amount,
         precision=precision,
         period=int(period),
         count=int(view.total_cycles // period),
-        bandwidth=int(bandwidth),
+        bandwidth=whole_bits(view, bandwidth),
         window=int(int(period) / view.top_irrelevant[m]),
     )
 
@@ -454,15 +469,20 @@ def high_side(view: OperandView, m: int, precision: int) -> Movement:
     if m == len(view.temporal) - 1:
         return Movement()
     period = view.refill[m + 1]
-    bandwidth = view.elements[m + 1] * view.precision[m + 1] / period
+    bandwidth = view.bits[m + 1] / period
     return Movement(
         amount=view.elements[m + 1],
         precision=precision,
         period=int(period),
         count=int(view.total_cycles // period),
-        bandwidth=int(bandwidth),
+        bandwidth=whole_bits(view, bandwidth),
         window=int(int(period) / view.top_irrelevant[m + 1]),
     )
+
+
+def whole_bits(view: OperandView, bandwidth: float) -> int:
+    """An average bandwidth in whole bits, rounded down."""
+    return int(tidy(bandwidth) if ONE_UNROLLING in view.layer.repairs else bandwidth)
 
 
 def input_movement(view: OperandView) -> list[dict[str, Movement]]:
@@ -484,7 +504,8 @@ def output_movement(view: OperandView) -> list[dict[str, Movement]]:
 
     A read-back moves as much as the write, the first (useless) read of every sum included. Whether the data on the way
     are partial sums is asked differently than for the sizes: does int(outputs * (reductions from there on - 1)) leave
-    anything, with the reductions counted from entry m + 1 for the low and from m + 2 for the high side?
+    anything, with the reductions counted from entry m + 1 for the low and from m + 2 for the high side? With true
+    widths it is not asked: they are partial sums where they are read back.
     """
     layer = view.layer
     outputs = product(layer.sizes[dim] for dim in layer.relevant["O"])
@@ -496,6 +517,8 @@ def output_movement(view: OperandView) -> list[dict[str, Movement]]:
         psum_bits, final_bits = layer.precision["O"], layer.final_precision
         read_back_low = view.partial_sums[m]
         read_back_high = view.partial_sums[m + 1]
+        if TRUE_WIDTHS in layer.repairs:
+            partial_low, partial_high = read_back_low, read_back_high
         result.append(
             {
                 READ_LOW: low_side(view, m, psum_bits if partial_low else 0) if read_back_low else Movement(),
@@ -521,7 +544,8 @@ def word_accesses(part: OperandView, m: int, memory: Memory, direction: str) -> 
     """Accesses of the full port width, over all instances of the level.
 
     A transfer takes whole words of the port's *minimal* width; each costs that part of an access which the minimal is
-    of the maximal width. ZigZag truncates the sum, so that a small transfer may cost nothing.
+    of the maximal width. ZigZag truncates the sum, so that a small transfer may cost nothing. An amount that is not
+    whole is one in turn with the other of the whole numbers around it.
     """
     move = part.movement[m][direction]
     if move.amount == 0 or move.precision == 0:
@@ -529,7 +553,7 @@ def word_accesses(part: OperandView, m: int, memory: Memory, direction: str) -> 
     port = memory.port_of[part.operand].get(direction)
     if port is None:
         raise ValueError(f"{memory.name} has no port for {direction} of {part.operand}")
-    words = math.ceil(move.amount * move.precision / port.bw_min)
+    words = total(share * math.ceil(n * move.precision / port.bw_min) for n, share in neighbours(move.amount))
     accesses = words * (port.bw_min / port.bw_max) * move.count * part.count[m + 1]
     return accesses if ALL_ACCESSES in part.layer.repairs else int(accesses)
 
@@ -553,7 +577,8 @@ def array_energy(weights: OperandView, hw: Hardware, spatial: list) -> dict[str,
     every change of weight."""
     move = weights.movement[0][READ_LOW]
     reads = move.amount * move.count * weights.count[1]
-    return imc.array_energy(imc.parse_array(hw), weights.layer, spatial, reads)
+    filled = list(convert_spatial(weights.layer, hw, spatial, integer=False).items())
+    return imc.array_energy(imc.parse_array(hw), weights.layer, spatial, filled, weights.total_cycles, reads)
 
 
 def energy_result(view: View, spatial: list) -> dict:
@@ -728,7 +753,7 @@ def real_of(part: OperandView, hw: Hardware) -> list[dict[str, int]]:
     def real(m: int, memory: Memory, direction: str) -> int:
         port = memory.port_of[part.operand].get(direction)
         move = part.movement[m][direction]
-        return math.ceil(move.amount * move.precision / port.bw_max) if port else 0
+        return math.ceil(tidy(move.amount * move.precision) / port.bw_max) if port else 0
 
     return for_each_direction(part, hw, real)
 

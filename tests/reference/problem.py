@@ -36,7 +36,28 @@ WHOLE_ITERATIONS = "whole_iterations"  # no temporal iteration too many from rou
 JOINT_COVERAGE = "joint_coverage"  # a loop on several array dimensions is covered once by all of them together
 TRUE_EXTENTS = "true_extents"  # input extents are those touched, on average if the unrolling is fractional
 ALL_ACCESSES = "all_accesses"  # parts of an access cost their part
-REPAIRS = frozenset({WHOLE_ITERATIONS, JOINT_COVERAGE, TRUE_EXTENTS, ALL_ACCESSES})
+EXACT_UNITS = "exact_units"  # instances and broadcasts are those of the average iteration, not rounded
+EXACT_TILES = "exact_tiles"  # so are the elements held by an instance
+ONE_UNROLLING = "one_unrolling"  # timing sees the same unrolling as energy, no truncated one
+TRUE_WIDTHS = "true_widths"  # an output moves as a partial sum exactly where it is one
+TRUE_ACTIVATIONS = "true_activations"  # the array works once an iteration, with its average rows and columns
+OWN_PARTNERS = "own_partners"  # the rows of a diagonal follow from each loop's own factor, not from a set's order
+FULL_TILES = "full_tiles"  # what must fit is the largest tile, not the average one
+REPAIRS = frozenset(
+    {
+        WHOLE_ITERATIONS,
+        JOINT_COVERAGE,
+        TRUE_EXTENTS,
+        ALL_ACCESSES,
+        EXACT_UNITS,
+        EXACT_TILES,
+        ONE_UNROLLING,
+        TRUE_WIDTHS,
+        TRUE_ACTIVATIONS,
+        OWN_PARTNERS,
+        FULL_TILES,
+    }
+)
 
 
 class DoesNotFit(Exception):  # noqa: N818 - describes the mapping
@@ -56,6 +77,11 @@ def product(values) -> float:
     for value in values:
         result *= value
     return result
+
+
+def tidy(x: float) -> float:
+    """x, or the integer that it would be without floating point: 7 / 3 * 3 bits are 7."""
+    return round(x) if math.isclose(x, round(x), rel_tol=1e-12) else x
 
 
 def total(values) -> float:
@@ -300,7 +326,8 @@ def convert_spatial(
     A dimension d of size L with factor u takes q = ceil(L / (u * e)) iterations, where e is what earlier array
     dimensions already unroll of d. Its factor becomes L / q / e, so that all iterations are equally full: K = 100 on 64
     columns is 2 iterations of 50. Only the first array dimension among those with the largest factor of d is balanced;
-    the others keep their factor. The integer version truncates every balanced factor.
+    the others keep their factor. The integer version truncates every balanced factor, unless there is only one
+    unrolling.
 
     ZigZag does not look at later array dimensions, so that 100 on 8 and 4 units take q = 13 iterations of the 8 units,
     and 4 of those of 4: 13 factors of 100 / 13 each, four times, for a loop of 100. With joint coverage e is what *all*
@@ -323,7 +350,7 @@ def convert_spatial(
                 e = product(f for other, f in others if other == dim)
                 q = math.ceil(layer.sizes[dim] / (u * e))
                 factor = number(layer.sizes[dim]) / q / e
-                if integer:
+                if integer and ONE_UNROLLING not in layer.repairs:
                     factor = int(factor)
             converted[array_dim].append((dim, factor))
     return converted
@@ -413,16 +440,19 @@ def decouple(layer: Layer, operand: str, levels: list[list[Loop]]) -> list[Facto
     return result
 
 
-def unit_counts(factors: list[Factors]) -> tuple[list[int], list[int]]:
+def unit_counts(factors: list[Factors], exact: bool = False) -> tuple[list[float], list[float]]:
     """Instances and broadcast of every level, from the decoupled spatial loops (array first).
 
     ``count[m]`` = instances of entry m: all spatial loops in entries m and above (count[0] is the multipliers in use,
     count[m + 1] the instances of memory level m). ``boost[m]`` = how many different copies of entry m one instance of
-    the memory above it feeds: the ratio of the relevant loops from m and from m + 1 upwards.
+    the memory above it feeds: the ratio of the relevant loops from m and from m + 1 upwards. Both are rounded, unless
+    ``exact`` averages are asked for.
     """
     levels = range(len(factors))
     every = [product([*f.relevant, *f.irrelevant]) for f in factors]
-    count = [round(round(product(every[m:]), 3)) for m in levels]
+    count = [product(every[m:]) for m in levels]
     unique = [product(f.r for f in factors[m:]) for m in levels]
-    boost = [round(unique[m] / unique[m + 1]) for m in levels[:-1]] + [1]
-    return count, boost
+    boost = [unique[m] / unique[m + 1] for m in levels[:-1]] + [1]
+    if exact:
+        return count, boost
+    return [round(round(n, 3)) for n in count], [round(n) for n in boost]
