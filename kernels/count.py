@@ -336,12 +336,12 @@ def _label_memory(problem, contents, labels, table, used, memory, cut, complete)
         for partial in range(1 + contents.partial[o]):
             for c in range(contents.number[o]):
                 if labels.rank[o, level, partial, c] >= 0:
-                    labels.rank[o, level, partial, c] = np.searchsorted(
-                        different, contents.bits[o, level, partial, c]
-                    )
+                    labels.rank[o, level, partial, c] = np.searchsorted(different, contents.bits[o, level, partial, c])
     # Once all operands but one are cut: how many of its amounts fit.
-    marks = np.zeros((3, most + 1), np.int64)  # [last operand, amounts that fit]: label + 1 of what leaves room for them
-    room = np.zeros((3, 3, width.max(), width.max() if n == 3 else 1), np.int64)  # [last, other, amount, third's amount]
+    marks = np.zeros((3, most + 1), np.int64)  # [last operand, amounts that fit]: label + 1
+    room = np.zeros(
+        (3, 3, width.max(), width.max() if n == 3 else 1), np.int64
+    )  # [last, other, amount, third's amount]
     for last in range(n):
         for i in range(n):
             if i == last:
@@ -558,9 +558,7 @@ def _count_paths(
             if (e % reuse_bits) & ~item_mask[item] != 0:
                 open_loop[e, item] = False
         offset[e + 1] = offset[e] + size[e]
-    done = (
-        step[W] * (problem.levels[W] - 1) + step[1] * (problem.levels[1] - 1) + step[O] * (problem.levels[O] - 1)
-    )
+    done = step[W] * (problem.levels[W] - 1) + step[1] * (problem.levels[1] - 1) + step[O] * (problem.levels[O] - 1)
     # Which cuts can still be placed, from each state on.
     ahead = cut_at.copy()
     for o in range(3):
@@ -586,7 +584,9 @@ def _count_paths(
         weights_left = False
         if rules.weights_once != 0:
             for d in range(N_DIMS):
-                weights_left |= problem.relevance[W, d] == IRRELEVANT and states[s, SIZE + d] < states[complete, SIZE + d]
+                weights_left |= (
+                    problem.relevance[W, d] == IRRELEVANT and states[s, SIZE + d] < states[complete, SIZE + d]
+                )
         for last in range(reuse_bits if s > 0 else 1):
             row = s * reuse_bits + last
             n_live = 0
