@@ -25,6 +25,7 @@ from .problem import FRACTIONAL, IRRELEVANT, MAX_LEVELS, MAX_LOOPS, MAX_MEMORIES
 from .traffic import N_STATE, REDUCES_ABOVE, SIZE, element_bits
 
 DIGIT_BITS = 48  # 64 loops to go on with and 8 x 8 x 8 cuts at one point: at most 2**15 terms before carrying
+COMMON = 4  # a situation is common where a quarter of the states may be in it
 MAX_CASES = 5000  # counts of one spatial mapping, where rules tie cuts of one operand
 
 # What may come of the count of a spatial mapping.
@@ -67,6 +68,7 @@ def count_candidates(
     """
     item_dim, item_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
     item_count = np.empty(MAX_LOOPS, np.int64)
+    buffer = np.empty(0, np.uint64)
     for i in range(first, stop):
         if control[0] != 0:
             return STOPPED
@@ -78,9 +80,10 @@ def count_candidates(
         fill_lattice(problem, rules, items, item_dim, item_size, item_count, states, successor)
         allowed_states(rules, states, allowed)
         contents = _contents(problem, rules, unrolling, items, item_dim, item_count, states)
-        if not _count_cases(
-            problem, rules, unrolling, states, successor, allowed, item_dim, contents, counts[i, : digits[i]]
-        ):
+        few, buffer = _count_cases(
+            problem, rules, unrolling, states, successor, allowed, item_dim, contents, buffer, counts[i, : digits[i]]
+        )
+        if not few:
             return TOO_MANY_CASES
         progress[0] += 1
     return COUNTED
@@ -140,12 +143,12 @@ def _contents(problem, rules, unrolling, items, item_dim, item_count, states):
 
 
 @kernel
-def _count_cases(problem, rules, unrolling, states, successor, allowed, item_dim, contents, result):
+def _count_cases(problem, rules, unrolling, states, successor, allowed, item_dim, contents, buffer, result):
     """Add up the counts of all cases: the precision of the output in its top memory, where that matters, and the
     iterations below cuts that bounds tie to the next one.
 
     Returns:
-        Whether the cases are few enough.
+        Whether the cases are few enough; the working memory ``buffer``, another one if it grew.
     """
     result[:] = 0
     total = states.shape[0]
@@ -167,7 +170,7 @@ def _count_cases(problem, rules, unrolling, states, successor, allowed, item_dim
         sizes[j, : different.size] = different
         cases *= different.size
     if cases > MAX_CASES:
-        return False
+        return False, buffer
     precisions = _top_precisions(problem, unrolling, states, contents)
     index = np.zeros(ties, np.int64)
     below = np.ones((3, MAX_LEVELS, N_DIMS))  # 0: not tied
@@ -184,7 +187,7 @@ def _count_cases(problem, rules, unrolling, states, successor, allowed, item_dim
             for j in range(ties):
                 below[tied[j, 0], tied[j, 1], tied[j, 2]] = sizes[j, index[j]]
             cut_at = _cuts_allowed(problem, rules, states, contents, labels, below)
-            _count_paths(
+            buffer = _count_paths(
                 problem,
                 rules,
                 unrolling,
@@ -197,6 +200,7 @@ def _count_cases(problem, rules, unrolling, states, successor, allowed, item_dim
                 table,
                 cut_at,
                 top_partial if precisions == 3 else -1,
+                buffer,
                 part,
             )
             for digit in range(result.size):
@@ -213,7 +217,7 @@ def _count_cases(problem, rules, unrolling, states, successor, allowed, item_dim
                 j += 1
             if j == ties:
                 break
-    return True
+    return True, buffer
 
 
 @kernel
@@ -469,6 +473,135 @@ def _is_top_of_another(problem, memory, o):
     return False
 
 
+class Situations(NamedTuple):
+    """What has happened below a point of an order, apart from labels: cuts placed of each operand, precision of the
+    level of the output in progress, and operands whose tile the next loop must reuse (bits).
+
+    Their counts lie one behind the other in a row, those that matter at many states (*common*) first: these are added
+    as a whole. The others are looked at one by one where they occur at all.
+    """
+
+    step: Any  #: int64[3], from a situation to that with one more cut of an operand
+    reuse: Any  #: int64[3], bit of each operand with rules on reuse, 0: none
+    reuse_bits: Any  #: combinations of these bits
+    placed: Any  #: int64[E, 3]
+    cut_there: Any  #: int64[E, M], operands cut at each shared memory (bits), 0 for all of them
+    inner: Any  #: int64[E, M], labels of the memories that follow
+    size: Any  #: int64[E], labels
+    offset: Any  #: int64[E], where the counts begin
+    width: Any  #: of all counts
+    dense: Any  #: of those of the common situations
+    common: Any  #: bool[E]
+    confined: Any  #: uint8[3], levels of each operand in whose situations few states are (bits)
+    confined_complete: Any  #: the same for levels of the output that hold complete sums
+    run: Any  #: int64[E, 3], counts that follow from here and go on in the same way by a cut of an operand
+    open_loop: Any  #: bool[E, items], loops that the rules admit next
+
+
+@kernel
+def _situations(problem, rules, unrolling, states, item_dim, items, contents, labels, cut_at):
+    """Describe the situations."""
+    total = states.shape[0]
+    reuse = np.zeros(3, np.int64)
+    reuse_bits = 1
+    for o in range(3):
+        if rules.stationary[o].any():
+            reuse[o] = reuse_bits
+            reuse_bits *= 2
+    step = np.empty(3, np.int64)
+    step[O] = 2 * reuse_bits
+    step[1] = step[O] * problem.levels[O]
+    step[W] = step[1] * problem.levels[1]
+    total_situations = step[W] * problem.levels[W]
+    plain = reuse_bits == 1 and rules.even == 0 and rules.weights_once == 0 and not rules.bounded.any()
+    confined = np.zeros(3, np.uint8)
+    for o in range(3):
+        for level in range(problem.levels[o] - 1):
+            found = 0
+            for s in range(total):
+                found += cut_at[o, s] >> np.uint8(level) & np.uint8(1)
+            if COMMON * found < total:
+                confined[o] |= np.uint8(1 << level)
+    confined_complete = 0
+    for level in range(problem.levels[O] - 1):
+        found = 0
+        for s in range(total):
+            found += 1 - _starts_partial(problem, unrolling, states, contents, level, s)
+        if COMMON * found < total:
+            confined_complete |= 1 << level
+    placed = np.empty((total_situations, 3), np.int64)
+    cut_there = np.zeros((total_situations, problem.memories), np.int64)
+    inner = np.ones((total_situations, problem.memories), np.int64)
+    size = np.ones(total_situations, np.int64)
+    offset = np.zeros(total_situations, np.int64)
+    common = np.zeros(total_situations, np.bool_)
+    run = np.zeros((total_situations, 3), np.int64)
+    open_loop = np.ones((total_situations, items), np.bool_)
+    dense = 0
+    leader = np.zeros(2, np.int64)
+    for e in range(total_situations):
+        common[e] = plain
+        for o in range(3):
+            placed[e, o] = e // step[o] % problem.levels[o]
+            common[e] &= confined[o] & np.uint8(1 << placed[e, o]) == 0
+        partial = e // reuse_bits % 2
+        if partial == 0:
+            common[e] &= confined_complete & (1 << placed[e, O]) == 0
+        else:
+            common[e] &= contents.partial[O] != 0 and placed[e, O] < problem.levels[O] - 1
+        for memory in range(problem.memories - 1, -1, -1):
+            cut, every = 0, 0
+            for i in range(3):
+                o = problem.memory_operands[memory, i]
+                if o >= 0 and problem.memory_level[memory, o] < problem.levels[o] - 1:
+                    every |= 1 << o
+                    if placed[e, o] > problem.memory_level[memory, o]:
+                        cut |= 1 << o
+            if rules.even != 0 and cut != 0 and cut != every:
+                open_loop[e, :] = False
+            inner[e, memory] = size[e]
+            if labels.shared[memory] and cut != every:
+                cut_there[e, memory] = cut
+                size[e] *= labels.count[memory, cut]
+        if not plain:
+            for item in range(items):
+                for o in range(3):
+                    if rules.most[o, placed[e, o], item_dim[item]] < 2.0:
+                        open_loop[e, item] = False
+                    if e % reuse_bits & reuse[o] != 0 and problem.relevance[o, item_dim[item]] != IRRELEVANT:
+                        open_loop[e, item] = False
+        if common[e]:
+            offset[e] = dense
+            dense += size[e]
+            for o in range(2):
+                if run[leader[o], o] == 0 or leader[o] // step[o] != e // step[o]:
+                    leader[o] = e
+                run[leader[o], o] += size[e]
+            run[e, O] = size[e]
+    width = dense
+    for e in range(total_situations):
+        if not common[e]:
+            offset[e] = width
+            width += size[e]
+    return Situations(
+        step,
+        reuse,
+        reuse_bits,
+        placed,
+        cut_there,
+        inner,
+        size,
+        offset,
+        width,
+        dense,
+        common,
+        confined,
+        confined_complete,
+        run,
+        open_loop,
+    )
+
+
 @kernel
 def _count_paths(
     problem,
@@ -483,12 +616,18 @@ def _count_paths(
     table,
     cut_at,
     top_partial,
+    buffer,
     result,
 ):
-    """Count the orders with their allocations: uint64[D], filled.
+    """Count the orders with their allocations.
 
     Args:
         top_partial: precision of the output in its top memory, which the last cut must lead to; -1: any.
+        buffer: uint64[...], working memory.
+        result: uint64[D], filled.
+
+    Returns:
+        The working memory, another one if it grew.
     """
     total, items = successor.shape
     digits = result.size
@@ -499,139 +638,99 @@ def _count_paths(
             for d in range(N_DIMS):
                 factor = states[complete, SIZE + d]
                 if factor < rules.least[o, 0, d] or factor > rules.most[o, 0, d]:
-                    return
-    # Operands with rules on reuse: one bit each of the masks of loops that reuse their tiles.
-    bit = np.zeros(3, np.int64)
-    reuse_bits = 1
+                    return buffer
+    situations = _situations(problem, rules, unrolling, states, item_dim, items, contents, labels, cut_at)
+    step, reuse_bits, size, offset = situations.step, situations.reuse_bits, situations.size, situations.offset
+    common, dense = situations.common, situations.dense
+    item_mask = np.zeros(items, np.int64)
     needed_last = 0
     for o in range(3):
-        if rules.stationary[o].any():
-            bit[o] = reuse_bits
-            reuse_bits *= 2
-            if rules.stationary[o, problem.levels[o] - 1] != 0:
-                needed_last |= bit[o]
-    item_mask = np.zeros(items, np.int64)
-    for item in range(items):
-        for o in range(3):
-            if problem.relevance[o, item_dim[item]] == IRRELEVANT:
-                item_mask[item] |= bit[o]
-    # Situations: cuts placed of each operand, precision of the output's level, operands that the next loop must reuse.
-    step = np.empty(3, np.int64)
-    step[O] = 2 * reuse_bits
-    step[1] = step[O] * problem.levels[O]
-    step[W] = step[1] * problem.levels[1]
-    situations = step[W] * problem.levels[W]
-    placed = np.empty((situations, 3), np.int64)
-    cut_there = np.zeros((situations, MAX_MEMORIES), np.int64)  # operands cut at each memory, as bits
-    inner = np.ones((situations, MAX_MEMORIES), np.int64)  # labels of the memories that follow
-    only = np.full(situations, -1, np.int64)  # the only memory with labels, if there is one only
-    size = np.ones(situations, np.int64)  # labels
-    offset = np.zeros(situations + 1, np.int64)
-    open_loop = np.ones((situations, items), np.bool_)  # loops that the rules admit next
-    for e in range(situations):
-        for o in range(3):
-            placed[e, o] = e // step[o] % problem.levels[o]
-            for item in range(items):
-                if rules.most[o, placed[e, o], item_dim[item]] < 2.0:
-                    open_loop[e, item] = False
-        partly = 0
-        for memory in range(problem.memories - 1, -1, -1):
-            cut, every = 0, 0
-            for i in range(3):
-                o = problem.memory_operands[memory, i]
-                if o >= 0 and problem.memory_level[memory, o] < problem.levels[o] - 1:
-                    every |= 1 << o
-                    if placed[e, o] > problem.memory_level[memory, o]:
-                        cut |= 1 << o
-            if rules.even != 0 and cut != 0 and cut != every:
-                open_loop[e, :] = False
-            inner[e, memory] = size[e]
-            if labels.shared[memory]:
-                cut_there[e, memory] = cut if cut != every else 0
-                if cut != 0 and cut != every:
-                    size[e] *= labels.count[memory, cut]
-                    partly += 1
-                    only[e] = memory
-        if partly != 1:
-            only[e] = -1
+        if rules.stationary[o, problem.levels[o] - 1] != 0:
+            needed_last |= situations.reuse[o]
         for item in range(items):
-            if (e % reuse_bits) & ~item_mask[item] != 0:
-                open_loop[e, item] = False
-        offset[e + 1] = offset[e] + size[e]
-    done = step[W] * (problem.levels[W] - 1) + step[1] * (problem.levels[1] - 1) + step[O] * (problem.levels[O] - 1)
-    # Which cuts can still be placed, from each state on.
-    ahead = cut_at.copy()
+            if problem.relevance[o, item_dim[item]] == IRRELEVANT:
+                item_mask[item] |= situations.reuse[o]
+    done = 0
     for o in range(3):
-        for s in range(total):
-            ahead[o, s] |= np.uint8(1 << (problem.levels[o] - 1))
+        done += step[o] * (problem.levels[o] - 1)
+    # Which cuts can still be placed from each state on, and where that matters for situations that are not common.
+    ahead = cut_at.copy()
+    row_of = np.full(total, -1, np.int64)
+    rows = 0
     for s in range(total - 1, -1, -1):
+        for o in range(3):
+            ahead[o, s] |= np.uint8(1 << (problem.levels[o] - 1))
         for item in range(items):
             t = successor[s, item]
             if t >= 0:
                 for o in range(3):
                     ahead[o, s] |= ahead[o, t]
-    width = offset[situations]
-    work = np.zeros((digits, width), np.uint64)
-    low = size.copy()  # of the row at work: first label with a count, size: none
-    live = np.empty(situations, np.int64)
-    block = np.full((total * reuse_bits, situations), -1, np.int64)  # where the counts lie, -1: none
-    low_at = np.zeros((total * reuse_bits, situations), np.int64)
-    store = np.empty(max(64, 4 * total * digits), np.uint64)
+        rare = dense == 0
+        for o in range(3):
+            rare |= ahead[o, s] & situations.confined[o] != 0
+        if situations.confined_complete != 0 and states[s, REDUCES_ABOVE] == 0.0:
+            rare = True
+        if rare:
+            row_of[s] = rows * reuse_bits
+            rows += 1
+    block = np.full((rows * reuse_bits, common.size), -1, np.int32)  # where the counts lie, -1: none
+    low_at = np.empty((rows * reuse_bits, common.size), np.int32)  # and the first label that they belong to
+    store = np.empty(64 + 4 * rows * digits, np.uint64)
     used = 0
+    each = digits * dense
+    if total * each > buffer.size:
+        buffer = np.empty(total * each, np.uint64)
+    work = np.zeros((digits, situations.width), np.uint64)
+    low = np.where(common, 0, size)  # of the row at work: first label with a count, size: none
+    usual = np.flatnonzero(common)
+    live = np.empty(common.size, np.int64)
     for s in range(total - 1, -1, -1):
         if not allowed[s]:
             continue
         weights_left = False
         if rules.weights_once != 0:
             for d in range(N_DIMS):
-                weights_left |= (
-                    problem.relevance[W, d] == IRRELEVANT and states[s, SIZE + d] < states[complete, SIZE + d]
-                )
+                left = states[s, SIZE + d] < states[complete, SIZE + d]
+                weights_left |= left and problem.relevance[W, d] == IRRELEVANT
         for last in range(reuse_bits if s > 0 else 1):
-            row = s * reuse_bits + last
-            n_live = 0
-            for w in range(problem.levels[W]):
-                if ahead[W, s] & np.uint8(1 << w) == 0:
-                    continue
-                for i in range(problem.levels[1]):
-                    if ahead[1, s] & np.uint8(1 << i) == 0:
-                        continue
-                    for o in range(problem.levels[O]):
-                        if ahead[O, s] & np.uint8(1 << o) == 0:
-                            continue
-                        for partial in range(1 + contents.partial[O]):
-                            if o == problem.levels[O] - 1:
-                                if partial != 0:
-                                    continue
-                            elif partial == 0 and _starts_partial(problem, unrolling, states, contents, o, s) != 0:
-                                continue
-                            e = step[W] * w + step[1] * i + step[O] * o + reuse_bits * partial
-                            for pending in range(reuse_bits):
-                                live[n_live] = e + pending
-                                n_live += 1
-            for j in range(n_live):
+            work[:, :dense] = 0
+            if dense > 0:
+                for item in range(items):
+                    t = successor[s, item]
+                    if t >= 0 and allowed[t]:
+                        for digit in range(digits):
+                            start = t * each + digit * dense
+                            _add(work[digit, :dense], buffer[start : start + dense])
+            row = row_of[s] + last
+            n_live = usual.size
+            if row_of[s] >= 0:
+                n_live = _live(problem, unrolling, states, contents, situations, ahead, s, live)
+            for j in range(n_live if row_of[s] >= 0 else 0):
                 e = live[j]
+                if common[e]:
+                    continue
                 pending = e % reuse_bits
                 for item in range(items):
                     t = successor[s, item]
-                    if t < 0 or not open_loop[e, item]:
+                    if t < 0 or row_of[t] < 0 or not situations.open_loop[e, item]:
                         continue
-                    if weights_left and placed[e, W] > 0 and problem.relevance[W, item_dim[item]] != IRRELEVANT:
+                    if (
+                        weights_left
+                        and situations.placed[e, W] > 0
+                        and problem.relevance[W, item_dim[item]] != IRRELEVANT
+                    ):
                         continue
-                    source = t * reuse_bits + item_mask[item]
+                    source = row_of[t] + item_mask[item]
                     start = block[source, e - pending]
                     if start < 0:
                         continue
                     begin = low_at[source, e - pending]
                     length = size[e] - begin
-                    if begin < low[e]:
-                        for digit in range(digits):
-                            work[digit, offset[e] + begin : offset[e] + low[e]] = 0
-                        low[e] = begin
+                    _lower(work, offset[e], low, e, begin)
                     for digit in range(digits):
                         to = offset[e] + begin
-                        for k in range(length):
-                            work[digit, to + k] += store[start + digit * length + k]
+                        source = start + digit * length
+                        _add(work[digit, to : to + length], store[source : source + length])
             if s == complete and last & needed_last == needed_last:
                 work[:, offset[done]] = 0
                 work[0, offset[done]] = 1
@@ -639,13 +738,11 @@ def _count_paths(
             for turn in range(3):
                 o = 2 - turn
                 for j in range(n_live - 1, -1, -1):
-                    e = live[j]
-                    level = placed[e, o]
+                    e = live[j] if row_of[s] >= 0 else usual[j]
+                    level = situations.placed[e, o]
                     if level == problem.levels[o] - 1 or cut_at[o, s] & np.uint8(1 << level) == 0:
                         continue
-                    partial = 0
-                    if o == O:
-                        partial = e // reuse_bits % 2
+                    partial = e // reuse_bits % 2 if o == O else 0
                     rank = labels.rank[o, level, partial, contents.content_state[o, s]]
                     if rank < 0:
                         continue
@@ -657,84 +754,126 @@ def _count_paths(
                                 continue
                             next_partial = 0
                         following += reuse_bits * (next_partial - partial)
-                    if rules.stationary[o, level] != 0 and last & bit[o] == 0:
-                        following |= bit[o]
+                    if rules.stationary[o, level] != 0 and last & situations.reuse[o] == 0:
+                        following |= situations.reuse[o]
                     if low[following] == size[following]:
                         continue
-                    _place_cut(
-                        labels,
-                        table,
-                        problem.chain[o, level],
-                        o,
-                        rank,
-                        e,
-                        following,
-                        cut_there,
-                        inner,
-                        size,
-                        offset,
-                        low,
-                        work,
-                    )
-            store, _ = _extend(store, used, width * digits)
+                    memory = problem.chain[o, level]
+                    if labels.shared[memory]:
+                        _place_shared_cut(labels, table, memory, o, rank, e, following, situations, low, work)
+                    elif common[e] and common[following]:
+                        length = situations.run[e, o]  # 0: done with those before
+                        for digit in range(digits):
+                            to, source = offset[e], offset[following]
+                            _add(work[digit, to : to + length], work[digit, source : source + length])
+                    else:
+                        begin = low[following]
+                        length = size[e] - begin
+                        _lower(work, offset[e], low, e, begin)
+                        for digit in range(digits):
+                            to, source = offset[e] + begin, offset[following] + begin
+                            _add(work[digit, to : to + length], work[digit, source : source + length])
+            _carry(work, 0, dense)
+            for digit in range(digits):
+                start = s * each + digit * dense
+                buffer[start : start + dense] = work[digit, :dense]
+            if row_of[s] < 0:
+                continue
+            store, _ = _extend(store, used, situations.width * digits)
             for j in range(n_live):
                 e = live[j]
-                if low[e] == size[e]:
+                if common[e] or low[e] == size[e]:
                     continue
-                for digit in range(digits - 1):
-                    for k in range(offset[e] + low[e], offset[e] + size[e]):
-                        work[digit + 1, k] += work[digit, k] >> np.uint64(DIGIT_BITS)
-                        work[digit, k] &= np.uint64((1 << DIGIT_BITS) - 1)
+                begin, end = offset[e] + low[e], offset[e] + size[e]
+                _carry(work, begin, end)
                 block[row, e] = used
                 low_at[row, e] = low[e]
                 for digit in range(digits):
-                    for k in range(offset[e] + low[e], offset[e] + size[e]):
-                        store[used] = work[digit, k]
-                        used += 1
+                    store[used : used + end - begin] = work[digit, begin:end]
+                    used += end - begin
                 low[e] = size[e]
-    start = _starts_partial(problem, unrolling, states, contents, 0, 0) * reuse_bits if problem.levels[O] > 1 else 0
-    if allowed[0] and block[0, start] >= 0:
-        for digit in range(digits):
-            result[digit] = store[block[0, start] + digit]
+    first = 0
+    if problem.levels[O] > 1:
+        first = _starts_partial(problem, unrolling, states, contents, 0, 0) * reuse_bits
+    if allowed[0]:
+        if common[first]:
+            for digit in range(digits):
+                result[digit] = buffer[digit * dense + offset[first]]
+        elif row_of[0] >= 0 and block[row_of[0], first] >= 0:
+            for digit in range(digits):
+                result[digit] = store[block[row_of[0], first] + digit]
+    return buffer
 
 
 @kernel
-def _place_cut(labels, table, memory, o, rank, e, following, cut_there, inner, size, offset, low, work):
-    """Add to the counts of a situation those that go on from it by one cut of an operand, here."""
-    digits = work.shape[0]
-    if not labels.shared[memory]:
-        begin = low[following]
-        if begin < low[e]:
-            for digit in range(digits):
-                work[digit, offset[e] + begin : offset[e] + low[e]] = 0
-            low[e] = begin
-        for digit in range(digits):
-            for k in range(begin, size[e]):
-                work[digit, offset[e] + k] += work[digit, offset[following] + k]
-        return
-    cut = cut_there[e, memory]
-    here = 1
-    if cut != 0:
-        here = labels.count[memory, cut]
-    there = 1
-    if cut_there[following, memory] != 0:
-        there = labels.count[memory, cut_there[following, memory]]
+def _live(problem, unrolling, states, contents, situations, ahead, s, live):
+    """List the common situations, and the others that there may be at a state and that may lead to the end (filled).
+
+    Returns:
+        Their number.
+    """
+    n_live = 0
+    for e in range(situations.size.size):
+        partial = e // situations.reuse_bits % 2
+        level = situations.placed[e, O]
+        possible = True
+        for o in range(3):
+            possible &= ahead[o, s] & np.uint8(1 << situations.placed[e, o]) != 0
+        if level == problem.levels[O] - 1:
+            possible &= partial == 0
+        elif partial == 0:
+            possible &= _starts_partial(problem, unrolling, states, contents, level, s) == 0
+        else:
+            possible &= contents.partial[O] != 0
+        if possible or situations.common[e]:
+            live[n_live] = e
+            n_live += 1
+    return n_live
+
+
+@kernel
+def _add(to, source):
+    """Add one array to another."""
+    for k in range(to.size):
+        to[k] += source[k]
+
+
+@kernel
+def _carry(work, begin, end):
+    """Keep every digit but the last within its bits."""
+    for digit in range(work.shape[0] - 1):
+        for k in range(begin, end):
+            work[digit + 1, k] += work[digit, k] >> np.uint64(DIGIT_BITS)
+            work[digit, k] &= np.uint64((1 << DIGIT_BITS) - 1)
+
+
+@kernel
+def _lower(work, offset, low, e, begin):
+    """Let the counts of a situation start at a lower label, from 0."""
+    if begin < low[e]:
+        for digit in range(work.shape[0]):
+            work[digit, offset + begin : offset + low[e]] = 0
+        low[e] = begin
+
+
+@kernel
+def _place_shared_cut(labels, table, memory, o, rank, e, following, situations, low, work):
+    """Add to the counts of a situation those that go on from it by one cut of an operand at a shared memory, here."""
+    offset = situations.offset[e]
+    offset_following = situations.offset[following]
+    cut, cut_following = situations.cut_there[e, memory], situations.cut_there[following, memory]
+    here = labels.count[memory, cut] if cut != 0 else 1
+    there = labels.count[memory, cut_following] if cut_following != 0 else 1
     steps = labels.first[memory, cut, o] + rank
-    n_inner = inner[e, memory]
-    outer = size[e] // (here * n_inner)
-    for a in range(outer):
+    inner = situations.inner[e, memory]
+    for a in range(situations.size[e] // (here * inner)):
         for label in range(here):
             following_label = table[steps + label * labels.width[memory, o]]
             if following_label < 0:
                 continue
-            to = (a * here + label) * n_inner
-            source = (a * there + following_label) * n_inner
-            for k in range(n_inner):
-                if source + k < low[following]:
-                    continue
-                if to + k < low[e]:
-                    for digit in range(digits):
-                        work[digit, offset[e] + to + k : offset[e] + low[e]] = 0
-                    low[e] = to + k
-                for digit in range(digits):
-                    work[digit, offset[e] + to + k] += work[digit, offset[following] + source + k]
+            to = (a * here + label) * inner
+            source = (a * there + following_label) * inner
+            for k in range(max(0, low[following] - source), inner):
+                _lower(work, offset, low, e, to + k)
+                for digit in range(work.shape[0]):
+                    work[digit, offset + to + k] += work[digit, offset_following + source + k]
