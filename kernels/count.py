@@ -28,6 +28,9 @@ DIGIT_BITS = 48  # 64 loops to go on with and 8 x 8 x 8 cuts at one point: at mo
 COMMON = 4  # a situation is common where a quarter of the states may be in it
 MAX_CASES = 5000  # counts of one spatial mapping, where rules tie cuts of one operand
 
+# How labels go on with a cut, see ``_place_shared_cut``.
+FIRST, WIDTH, HERE, THERE, INNER, OUTER = range(6)
+
 # What may come of the count of a spatial mapping.
 COUNTED, STOPPED, TOO_MANY_CASES = range(3)
 
@@ -485,8 +488,6 @@ class Situations(NamedTuple):
     reuse: Any  #: int64[3], bit of each operand with rules on reuse, 0: none
     reuse_bits: Any  #: combinations of these bits
     placed: Any  #: int64[E, 3]
-    cut_there: Any  #: int64[E, M], operands cut at each shared memory (bits), 0 for all of them
-    inner: Any  #: int64[E, M], labels of the memories that follow
     size: Any  #: int64[E], labels
     offset: Any  #: int64[E], where the counts begin
     width: Any  #: of all counts
@@ -494,7 +495,12 @@ class Situations(NamedTuple):
     common: Any  #: bool[E]
     confined: Any  #: uint8[3], levels of each operand in whose situations few states are (bits)
     confined_complete: Any  #: the same for levels of the output that hold complete sums
-    run: Any  #: int64[E, 3], counts that follow from here and go on in the same way by a cut of an operand
+    run: (
+        Any  #: int64[E, 3], counts that follow from here and go on in the same way by a cut of an operand; 0: by labels
+    )
+    move: Any  #: int64[E, 3, 6], see ``_place_shared_cut``
+    jobs: Any  #: int64[...], common situations from which a cut of an operand at a level is to be looked at
+    first_job: Any  #: int64[3, L + 1], where those of each operand and level begin
     open_loop: Any  #: bool[E, items], loops that the rules admit next
 
 
@@ -529,6 +535,15 @@ def _situations(problem, rules, unrolling, states, item_dim, items, contents, la
             found += 1 - _starts_partial(problem, unrolling, states, contents, level, s)
         if COMMON * found < total:
             confined_complete |= 1 << level
+    tied, n_tied = np.empty(MAX_MEMORIES, np.int64), 0  # memories at which cuts of several operands depend on another
+    tied_level = np.full((MAX_MEMORIES, 3), -1, np.int64)
+    for memory in range(problem.memories - 1, -1, -1):
+        if rules.even != 0 or labels.shared[memory]:
+            tied[n_tied] = memory
+            for o in range(3):
+                if problem.memory_level[memory, o] < problem.levels[o] - 1:
+                    tied_level[n_tied, o] = problem.memory_level[memory, o]
+            n_tied += 1
     placed = np.empty((total_situations, 3), np.int64)
     cut_there = np.zeros((total_situations, problem.memories), np.int64)
     inner = np.ones((total_situations, problem.memories), np.int64)
@@ -549,13 +564,13 @@ def _situations(problem, rules, unrolling, states, item_dim, items, contents, la
             common[e] &= confined_complete & (1 << placed[e, O]) == 0
         else:
             common[e] &= contents.partial[O] != 0 and placed[e, O] < problem.levels[O] - 1
-        for memory in range(problem.memories - 1, -1, -1):
+        for j in range(n_tied):
+            memory = tied[j]
             cut, every = 0, 0
-            for i in range(3):
-                o = problem.memory_operands[memory, i]
-                if o >= 0 and problem.memory_level[memory, o] < problem.levels[o] - 1:
+            for o in range(3):
+                if tied_level[j, o] >= 0:
                     every |= 1 << o
-                    if placed[e, o] > problem.memory_level[memory, o]:
+                    if placed[e, o] > tied_level[j, o]:
                         cut |= 1 << o
             if rules.even != 0 and cut != 0 and cut != every:
                 open_loop[e, :] = False
@@ -583,13 +598,37 @@ def _situations(problem, rules, unrolling, states, item_dim, items, contents, la
         if not common[e]:
             offset[e] = width
             width += size[e]
+    jobs = np.empty(3 * total_situations, np.int64)
+    first_job = np.zeros((3, MAX_LEVELS + 1), np.int64)
+    n_jobs = 0
+    move = np.zeros((total_situations, 3, 6), np.int64)
+    for o in range(3):
+        for level in range(problem.levels[o]):
+            first_job[o, level] = n_jobs
+            if level < problem.levels[o] - 1:
+                memory = problem.chain[o, level]
+                for e in range(total_situations):
+                    if placed[e, o] != level:
+                        continue
+                    if labels.shared[memory]:
+                        run[e, o] = 0
+                        cut, cut_next = cut_there[e, memory], cut_there[e + step[o], memory]
+                        move[e, o, FIRST] = labels.first[memory, cut, o]
+                        move[e, o, WIDTH] = labels.width[memory, o]
+                        move[e, o, HERE] = labels.count[memory, cut]
+                        move[e, o, THERE] = labels.count[memory, cut_next]
+                        move[e, o, INNER] = inner[e, memory]
+                        move[e, o, OUTER] = size[e] // (labels.count[memory, cut] * inner[e, memory])
+                    elif run[e, o] == 0:
+                        continue  # done with those before
+                    if common[e]:
+                        jobs[n_jobs] = e
+                        n_jobs += 1
     return Situations(
         step,
         reuse,
         reuse_bits,
         placed,
-        cut_there,
-        inner,
         size,
         offset,
         width,
@@ -598,6 +637,9 @@ def _situations(problem, rules, unrolling, states, item_dim, items, contents, la
         confined,
         confined_complete,
         run,
+        move,
+        jobs,
+        first_job,
         open_loop,
     )
 
@@ -642,6 +684,8 @@ def _count_paths(
     situations = _situations(problem, rules, unrolling, states, item_dim, items, contents, labels, cut_at)
     step, reuse_bits, size, offset = situations.step, situations.reuse_bits, situations.size, situations.offset
     common, dense = situations.common, situations.dense
+    run, move, jobs, first_job = situations.run, situations.move, situations.jobs, situations.first_job
+    rank_of, content_state = labels.rank, contents.content_state
     item_mask = np.zeros(items, np.int64)
     needed_last = 0
     for o in range(3):
@@ -682,7 +726,6 @@ def _count_paths(
         buffer = np.empty(total * each, np.uint64)
     work = np.zeros((digits, situations.width), np.uint64)
     low = np.where(common, 0, size)  # of the row at work: first label with a count, size: none
-    usual = np.flatnonzero(common)
     live = np.empty(common.size, np.int64)
     for s in range(total - 1, -1, -1):
         if not allowed[s]:
@@ -702,10 +745,10 @@ def _count_paths(
                             start = t * each + digit * dense
                             _add(work[digit, :dense], buffer[start : start + dense])
             row = row_of[s] + last
-            n_live = usual.size
+            n_live = 0
             if row_of[s] >= 0:
                 n_live = _live(problem, unrolling, states, contents, situations, ahead, s, live)
-            for j in range(n_live if row_of[s] >= 0 else 0):
+            for j in range(n_live):
                 e = live[j]
                 if common[e]:
                     continue
@@ -735,10 +778,35 @@ def _count_paths(
                 work[:, offset[done]] = 0
                 work[0, offset[done]] = 1
                 low[done] = 0
-            for turn in range(3):
+            for turn in range(3 if row_of[s] < 0 else 0):  # the common situations alone
+                o = 2 - turn
+                for level in range(problem.levels[o] - 2, -1, -1):
+                    if cut_at[o, s] & np.uint8(1 << level) == 0:
+                        continue
+                    next_partial = 0
+                    if o == O:
+                        next_partial = _starts_partial(problem, unrolling, states, contents, level + 1, s)
+                        if level == problem.levels[O] - 2:
+                            if top_partial >= 0 and next_partial != top_partial:
+                                continue
+                            next_partial = 0
+                    for j in range(first_job[o, level], first_job[o, level + 1]):
+                        e = jobs[j]
+                        partial = e % 2 if o == O else 0
+                        following = e + step[o] + next_partial - partial
+                        rank = rank_of[o, level, partial, content_state[o, s]]
+                        if rank < 0 or not common[following]:
+                            continue
+                        if run[e, o] == 0:
+                            _place_shared_cut(table, move[e, o], rank, e, following, offset, low, work)
+                        else:
+                            for digit in range(digits):
+                                to, source = offset[e], offset[following]
+                                _add(work[digit, to : to + run[e, o]], work[digit, source : source + run[e, o]])
+            for turn in range(3 if row_of[s] >= 0 else 0):
                 o = 2 - turn
                 for j in range(n_live - 1, -1, -1):
-                    e = live[j] if row_of[s] >= 0 else usual[j]
+                    e = live[j]
                     level = situations.placed[e, o]
                     if level == problem.levels[o] - 1 or cut_at[o, s] & np.uint8(1 << level) == 0:
                         continue
@@ -758,11 +826,10 @@ def _count_paths(
                         following |= situations.reuse[o]
                     if low[following] == size[following]:
                         continue
-                    memory = problem.chain[o, level]
-                    if labels.shared[memory]:
-                        _place_shared_cut(labels, table, memory, o, rank, e, following, situations, low, work)
+                    if labels.shared[problem.chain[o, level]]:
+                        _place_shared_cut(table, situations.move[e, o], rank, e, following, offset, low, work)
                     elif common[e] and common[following]:
-                        length = situations.run[e, o]  # 0: done with those before
+                        length = run[e, o]  # 0: done with those before
                         for digit in range(digits):
                             to, source = offset[e], offset[following]
                             _add(work[digit, to : to + length], work[digit, source : source + length])
@@ -857,23 +924,22 @@ def _lower(work, offset, low, e, begin):
 
 
 @kernel
-def _place_shared_cut(labels, table, memory, o, rank, e, following, situations, low, work):
-    """Add to the counts of a situation those that go on from it by one cut of an operand at a shared memory, here."""
-    offset = situations.offset[e]
-    offset_following = situations.offset[following]
-    cut, cut_following = situations.cut_there[e, memory], situations.cut_there[following, memory]
-    here = labels.count[memory, cut] if cut != 0 else 1
-    there = labels.count[memory, cut_following] if cut_following != 0 else 1
-    steps = labels.first[memory, cut, o] + rank
-    inner = situations.inner[e, memory]
-    for a in range(situations.size[e] // (here * inner)):
+def _place_shared_cut(table, move, rank, e, following, offset, low, work):
+    """Add to the counts of a situation those that go on from it by one cut of an operand at a shared memory, here.
+
+    Args:
+        move: int64[6]: where the next labels begin in the table, and its row; labels of the memory here and there;
+            labels of memories that follow, and of those before.
+    """
+    here, there, inner = move[HERE], move[THERE], move[INNER]
+    for a in range(move[OUTER]):
         for label in range(here):
-            following_label = table[steps + label * labels.width[memory, o]]
+            following_label = table[move[FIRST] + rank + label * move[WIDTH]]
             if following_label < 0:
                 continue
             to = (a * here + label) * inner
             source = (a * there + following_label) * inner
             for k in range(max(0, low[following] - source), inner):
-                _lower(work, offset, low, e, to + k)
+                _lower(work, offset[e], low, e, to + k)
                 for digit in range(work.shape[0]):
-                    work[digit, offset + to + k] += work[digit, offset_following + source + k]
+                    work[digit, offset[e] + to + k] += work[digit, offset[following] + source + k]
