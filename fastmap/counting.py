@@ -95,7 +95,7 @@ def _distinct(space: Mapspace) -> tuple[IntArray, IntArray]:
     loops = list(zip(space.array_dim.tolist(), space.loop_dim.tolist(), strict=True))
     mirrored = [(a, MIRROR.get(LOOP_DIMENSIONS[d], LOOP_DIMENSIONS[d])) for a, d in loops]
     images = [(a, LOOP_DIMENSIONS.index(d)) for a, d in mirrored]
-    if not _is_symmetric(space) or set(images) != set(loops):
+    if not loops or not _is_symmetric(space) or set(images) != set(loops):
         return np.arange(len(space.orders)), np.ones(len(space.orders), np.int64)
     candidates = space.candidates
     image = candidates[:, [loops.index(each) for each in images]]

@@ -29,7 +29,7 @@ COMMON = 4  # a situation is common where a quarter of the states may be in it
 MAX_CASES = 5000  # counts of one spatial mapping, where rules tie cuts of one operand
 
 # How labels go on with a cut, see ``_place_shared_cut``.
-FIRST, WIDTH, HERE, THERE, INNER, OUTER = range(6)
+FIRST, HERE, THERE, INNER, OUTER = range(5)
 
 # What may come of the count of a spatial mapping.
 COUNTED, STOPPED, TOO_MANY_CASES = range(3)
@@ -50,7 +50,6 @@ class Labels(NamedTuple):
     rank: Any  #: int64[3, L, 2, C], which of the distinct amounts of its memory the level holds; -1: never fits
     count: Any  #: int64[M, 8], labels of a memory for each set of operands cut there (bits)
     first: Any  #: int64[M, 8, 3], where the next labels begin in the table, for one more operand
-    width: Any  #: int64[M, 3], distinct amounts of each operand
     shared: Any  #: bool[M], whether there are labels at all
 
 
@@ -257,15 +256,14 @@ def _labels(problem, unrolling, states, contents, top_partial):
 
     Returns:
         Whether anything fits at all; the labels; the table of next labels, int64: for a memory, a set of operands cut
-        there and one more operand, by label and rank of what it adds; -1 where that does not fit.
+        there and one more operand, by rank of what it adds and label; -1 where that does not fit.
     """
     most = contents.number.max()
     rank = np.full((3, MAX_LEVELS, 2, most), -1, np.int64)
     count = np.ones((MAX_MEMORIES, 8), np.int64)
     first = np.zeros((MAX_MEMORIES, 8, 3), np.int64)
-    width = np.zeros((MAX_MEMORIES, 3), np.int64)
     shared = np.zeros(MAX_MEMORIES, np.bool_)
-    labels = Labels(rank, count, first, width, shared)
+    labels = Labels(rank, count, first, shared)
     table = np.empty(64, np.int64)
     used = 0
     cut = np.empty(3, np.int64)  # operands with a cut at the memory
@@ -339,7 +337,6 @@ def _label_memory(problem, contents, labels, table, used, memory, cut, complete)
         different = np.unique(found[:k])
         width[i] = different.size
         amount[i, : different.size] = different
-        labels.width[memory, o] = different.size
         for partial in range(1 + contents.partial[o]):
             for c in range(contents.number[o]):
                 if labels.rank[o, level, partial, c] >= 0:
@@ -377,9 +374,9 @@ def _label_memory(problem, contents, labels, table, used, memory, cut, complete)
         labels.first[memory, here, cut[last]] = used - found_labels * width[last]
         for fitting in range(1, width[last] + 1):
             if marks[last, fitting] != 0:
-                start = labels.first[memory, here, cut[last]] + (marks[last, fitting] - 1) * width[last]
+                start = labels.first[memory, here, cut[last]] + marks[last, fitting] - 1
                 for a in range(width[last]):
-                    table[start + a] = 0 if a < fitting else -1
+                    table[start + a * found_labels] = 0 if a < fitting else -1
     for i in range(n):  # one operand cut
         here = 1 << cut[i]
         table, used = _extend(table, used, width[i])
@@ -405,7 +402,7 @@ def _label_memory(problem, contents, labels, table, used, memory, cut, complete)
             labels.first[memory, here, cut[j]] = following
             for a in range(width[i]):
                 for b in range(width[j]):
-                    table[following + table[start + a] * width[j] + b] = marks[k, room[k, i, a, b]] - 1
+                    table[following + b * found_labels + table[start + a]] = marks[k, room[k, i, a, b]] - 1
             j, k = k, j
     return table, used
 
@@ -498,7 +495,7 @@ class Situations(NamedTuple):
     run: (
         Any  #: int64[E, 3], counts that follow from here and go on in the same way by a cut of an operand; 0: by labels
     )
-    move: Any  #: int64[E, 3, 6], see ``_place_shared_cut``
+    move: Any  #: int64[E, 3, 5], see ``_place_shared_cut``
     jobs: Any  #: int64[...], common situations from which a cut of an operand at a level is to be looked at
     first_job: Any  #: int64[3, L + 1], where those of each operand and level begin
     open_loop: Any  #: bool[E, items], loops that the rules admit next
@@ -601,7 +598,7 @@ def _situations(problem, rules, unrolling, states, item_dim, items, contents, la
     jobs = np.empty(3 * total_situations, np.int64)
     first_job = np.zeros((3, MAX_LEVELS + 1), np.int64)
     n_jobs = 0
-    move = np.zeros((total_situations, 3, 6), np.int64)
+    move = np.zeros((total_situations, 3, 5), np.int64)
     for o in range(3):
         for level in range(problem.levels[o]):
             first_job[o, level] = n_jobs
@@ -614,7 +611,6 @@ def _situations(problem, rules, unrolling, states, item_dim, items, contents, la
                         run[e, o] = 0
                         cut, cut_next = cut_there[e, memory], cut_there[e + step[o], memory]
                         move[e, o, FIRST] = labels.first[memory, cut, o]
-                        move[e, o, WIDTH] = labels.width[memory, o]
                         move[e, o, HERE] = labels.count[memory, cut]
                         move[e, o, THERE] = labels.count[memory, cut_next]
                         move[e, o, INNER] = inner[e, memory]
@@ -797,7 +793,17 @@ def _count_paths(
                         rank = rank_of[o, level, partial, content_state[o, s]]
                         if rank < 0 or not common[following]:
                             continue
-                        if run[e, o] == 0:
+                        if run[e, o] == 0 and move[e, o, INNER] == 1 and move[e, o, OUTER] == 1:
+                            here, there = move[e, o, HERE], move[e, o, THERE]
+                            start = move[e, o, FIRST] + rank * here
+                            for digit in range(digits):
+                                to, source = offset[e], offset[following]
+                                _follow(
+                                    work[digit, to : to + here],
+                                    work[digit, source : source + there],
+                                    table[start : start + here],
+                                )
+                        elif run[e, o] == 0:
                             _place_shared_cut(table, move[e, o], rank, e, following, offset, low, work)
                         else:
                             for digit in range(digits):
@@ -906,6 +912,14 @@ def _add(to, source):
 
 
 @kernel
+def _follow(to, source, following):
+    """Add what follows each label, -1: nothing."""
+    for label in range(to.size):
+        if following[label] >= 0:
+            to[label] += source[following[label]]
+
+
+@kernel
 def _carry(work, begin, end):
     """Keep every digit but the last within its bits."""
     for digit in range(work.shape[0] - 1):
@@ -928,13 +942,13 @@ def _place_shared_cut(table, move, rank, e, following, offset, low, work):
     """Add to the counts of a situation those that go on from it by one cut of an operand at a shared memory, here.
 
     Args:
-        move: int64[6]: where the next labels begin in the table, and its row; labels of the memory here and there;
-            labels of memories that follow, and of those before.
+        move: int64[5]: where the next labels begin in the table; labels of the memory here and there; labels of
+            memories that follow, and of those before.
     """
     here, there, inner = move[HERE], move[THERE], move[INNER]
     for a in range(move[OUTER]):
         for label in range(here):
-            following_label = table[move[FIRST] + rank + label * move[WIDTH]]
+            following_label = table[move[FIRST] + rank * here + label]
             if following_label < 0:
                 continue
             to = (a * here + label) * inner
