@@ -492,9 +492,8 @@ class Situations(NamedTuple):
     common: Any  #: bool[E]
     confined: Any  #: uint8[3], levels of each operand in whose situations few states are (bits)
     confined_complete: Any  #: the same for levels of the output that hold complete sums
-    run: (
-        Any  #: int64[E, 3], counts that follow from here and go on in the same way by a cut of an operand; 0: by labels
-    )
+    rare: Any  #: int64[...], the situations that are not common and possible at all
+    run: Any  #: int64[E, 3], counts from here on that a cut of an operand takes as they are; 0: by labels, or none
     move: Any  #: int64[E, 3, 5], see ``_place_shared_cut``
     jobs: Any  #: int64[...], common situations from which a cut of an operand at a level is to be looked at
     first_job: Any  #: int64[3, L + 1], where those of each operand and level begin
@@ -591,10 +590,15 @@ def _situations(problem, rules, unrolling, states, item_dim, items, contents, la
                 run[leader[o], o] += size[e]
             run[e, O] = size[e]
     width = dense
-    for e in range(total_situations):
+    rare, n_rare = np.empty(total_situations, np.int64), 0
+    for e in range(total_situations - 1, -1, -1):
         if not common[e]:
             offset[e] = width
             width += size[e]
+            if e // reuse_bits % 2 == 0 or (contents.partial[O] != 0 and placed[e, O] < problem.levels[O] - 1):
+                rare[n_rare] = e
+                n_rare += 1
+    rare = rare[:n_rare]
     jobs = np.empty(3 * total_situations, np.int64)
     first_job = np.zeros((3, MAX_LEVELS + 1), np.int64)
     n_jobs = 0
@@ -615,6 +619,8 @@ def _situations(problem, rules, unrolling, states, item_dim, items, contents, la
                         move[e, o, THERE] = labels.count[memory, cut_next]
                         move[e, o, INNER] = inner[e, memory]
                         move[e, o, OUTER] = size[e] // (labels.count[memory, cut] * inner[e, memory])
+                    elif confined[o] & np.uint8(1 << (level + 1)) != 0:
+                        run[e, o] = size[e]
                     elif run[e, o] == 0:
                         continue  # done with those before
                     if common[e]:
@@ -632,6 +638,7 @@ def _situations(problem, rules, unrolling, states, item_dim, items, contents, la
         common,
         confined,
         confined_complete,
+        rare,
         run,
         move,
         jobs,
@@ -680,7 +687,13 @@ def _count_paths(
     situations = _situations(problem, rules, unrolling, states, item_dim, items, contents, labels, cut_at)
     step, reuse_bits, size, offset = situations.step, situations.reuse_bits, situations.size, situations.offset
     common, dense = situations.common, situations.dense
-    run, move, jobs, first_job = situations.run, situations.move, situations.jobs, situations.first_job
+    placed, run, move, jobs, first_job = (
+        situations.placed,
+        situations.run,
+        situations.move,
+        situations.jobs,
+        situations.first_job,
+    )
     rank_of, content_state = labels.rank, contents.content_state
     item_mask = np.zeros(items, np.int64)
     needed_last = 0
@@ -705,12 +718,12 @@ def _count_paths(
             if t >= 0:
                 for o in range(3):
                     ahead[o, s] |= ahead[o, t]
-        rare = dense == 0
+        needed = dense == 0
         for o in range(3):
-            rare |= ahead[o, s] & situations.confined[o] != 0
+            needed |= ahead[o, s] & situations.confined[o] != 0
         if situations.confined_complete != 0 and states[s, REDUCES_ABOVE] == 0.0:
-            rare = True
-        if rare:
+            needed = True
+        if needed:
             row_of[s] = rows * reuse_bits
             rows += 1
     block = np.full((rows * reuse_bits, common.size), -1, np.int32)  # where the counts lie, -1: none
@@ -722,7 +735,7 @@ def _count_paths(
         buffer = np.empty(total * each, np.uint64)
     work = np.zeros((digits, situations.width), np.uint64)
     low = np.where(common, 0, size)  # of the row at work: first label with a count, size: none
-    live = np.empty(common.size, np.int64)
+    rare, live = situations.rare, np.empty(common.size, np.int64)
     for s in range(total - 1, -1, -1):
         if not allowed[s]:
             continue
@@ -743,21 +756,15 @@ def _count_paths(
             row = row_of[s] + last
             n_live = 0
             if row_of[s] >= 0:
-                n_live = _live(problem, unrolling, states, contents, situations, ahead, s, live)
+                n_live = _live(problem, unrolling, states, contents, situations, ahead, rare, s, live)
             for j in range(n_live):
                 e = live[j]
-                if common[e]:
-                    continue
                 pending = e % reuse_bits
                 for item in range(items):
                     t = successor[s, item]
                     if t < 0 or row_of[t] < 0 or not situations.open_loop[e, item]:
                         continue
-                    if (
-                        weights_left
-                        and situations.placed[e, W] > 0
-                        and problem.relevance[W, item_dim[item]] != IRRELEVANT
-                    ):
+                    if weights_left and placed[e, W] > 0 and problem.relevance[W, item_dim[item]] != IRRELEVANT:
                         continue
                     source = row_of[t] + item_mask[item]
                     start = block[source, e - pending]
@@ -774,7 +781,7 @@ def _count_paths(
                 work[:, offset[done]] = 0
                 work[0, offset[done]] = 1
                 low[done] = 0
-            for turn in range(3 if row_of[s] < 0 else 0):  # the common situations alone
+            for turn in range(3):
                 o = 2 - turn
                 for level in range(problem.levels[o] - 2, -1, -1):
                     if cut_at[o, s] & np.uint8(1 << level) == 0:
@@ -786,63 +793,42 @@ def _count_paths(
                             if top_partial >= 0 and next_partial != top_partial:
                                 continue
                             next_partial = 0
-                    for j in range(first_job[o, level], first_job[o, level + 1]):
-                        e = jobs[j]
-                        partial = e % 2 if o == O else 0
-                        following = e + step[o] + next_partial - partial
-                        rank = rank_of[o, level, partial, content_state[o, s]]
-                        if rank < 0 or not common[following]:
-                            continue
-                        if run[e, o] == 0 and move[e, o, INNER] == 1 and move[e, o, OUTER] == 1:
-                            here, there = move[e, o, HERE], move[e, o, THERE]
-                            start = move[e, o, FIRST] + rank * here
-                            for digit in range(digits):
-                                to, source = offset[e], offset[following]
-                                _follow(
-                                    work[digit, to : to + here],
-                                    work[digit, source : source + there],
-                                    table[start : start + here],
-                                )
-                        elif run[e, o] == 0:
-                            _place_shared_cut(table, move[e, o], rank, e, following, offset, low, work)
-                        else:
-                            for digit in range(digits):
-                                to, source = offset[e], offset[following]
-                                _add(work[digit, to : to + run[e, o]], work[digit, source : source + run[e, o]])
-            for turn in range(3 if row_of[s] >= 0 else 0):
-                o = 2 - turn
-                for j in range(n_live - 1, -1, -1):
-                    e = live[j]
-                    level = situations.placed[e, o]
-                    if level == problem.levels[o] - 1 or cut_at[o, s] & np.uint8(1 << level) == 0:
-                        continue
-                    partial = e // reuse_bits % 2 if o == O else 0
-                    rank = labels.rank[o, level, partial, contents.content_state[o, s]]
-                    if rank < 0:
-                        continue
-                    following = e + step[o]
-                    if o == O:
-                        next_partial = _starts_partial(problem, unrolling, states, contents, level + 1, s)
-                        if level == problem.levels[O] - 2:
-                            if top_partial >= 0 and next_partial != top_partial:
-                                continue
-                            next_partial = 0
-                        following += reuse_bits * (next_partial - partial)
+                    shared = labels.shared[problem.chain[o, level]]
+                    reuse = 0
                     if rules.stationary[o, level] != 0 and last & situations.reuse[o] == 0:
-                        following |= situations.reuse[o]
-                    if low[following] == size[following]:
-                        continue
-                    if labels.shared[problem.chain[o, level]]:
-                        _place_shared_cut(table, situations.move[e, o], rank, e, following, offset, low, work)
-                    elif common[e] and common[following]:
-                        length = run[e, o]  # 0: done with those before
-                        for digit in range(digits):
-                            to, source = offset[e], offset[following]
-                            _add(work[digit, to : to + length], work[digit, source : source + length])
-                    else:
-                        begin = low[following]
-                        length = size[e] - begin
-                        _lower(work, offset[e], low, e, begin)
+                        reuse = situations.reuse[o]
+                    n_jobs = first_job[o, level + 1] - first_job[o, level]
+                    for j in range(n_jobs + n_live):
+                        if j < n_jobs:
+                            e = jobs[first_job[o, level] + j]
+                        else:
+                            e = live[j - n_jobs]
+                            if placed[e, o] != level:
+                                continue
+                        partial = e // reuse_bits % 2 if o == O else 0
+                        following = (e + step[o] + reuse_bits * (next_partial - partial)) | reuse
+                        rank = rank_of[o, level, partial, content_state[o, s]]
+                        if rank < 0 or low[following] == size[following]:
+                            continue
+                        if shared:
+                            if common[e] and common[following] and move[e, o, INNER] == 1 and move[e, o, OUTER] == 1:
+                                here, there = move[e, o, HERE], move[e, o, THERE]
+                                start = move[e, o, FIRST] + rank * here
+                                for digit in range(digits):
+                                    to, source = offset[e], offset[following]
+                                    _follow(
+                                        work[digit, to : to + here],
+                                        work[digit, source : source + there],
+                                        table[start : start + here],
+                                    )
+                            else:
+                                _place_shared_cut(table, move[e, o], rank, e, following, offset, low, work)
+                            continue
+                        begin, length = 0, run[e, o]
+                        if not common[e] or not common[following]:
+                            begin = low[following]
+                            length = size[e] - begin
+                            _lower(work, offset[e], low, e, begin)
                         for digit in range(digits):
                             to, source = offset[e] + begin, offset[following] + begin
                             _add(work[digit, to : to + length], work[digit, source : source + length])
@@ -855,7 +841,7 @@ def _count_paths(
             store, _ = _extend(store, used, situations.width * digits)
             for j in range(n_live):
                 e = live[j]
-                if common[e] or low[e] == size[e]:
+                if low[e] == size[e]:
                     continue
                 begin, end = offset[e] + low[e], offset[e] + size[e]
                 _carry(work, begin, end)
@@ -879,26 +865,21 @@ def _count_paths(
 
 
 @kernel
-def _live(problem, unrolling, states, contents, situations, ahead, s, live):
-    """List the common situations, and the others that there may be at a state and that may lead to the end (filled).
+def _live(problem, unrolling, states, contents, situations, ahead, rare, s, live):
+    """List the rare situations that there may be at a state and that may lead to the end (filled); largest first.
 
     Returns:
         Their number.
     """
     n_live = 0
-    for e in range(situations.size.size):
-        partial = e // situations.reuse_bits % 2
+    for e in rare:
         level = situations.placed[e, O]
         possible = True
         for o in range(3):
             possible &= ahead[o, s] & np.uint8(1 << situations.placed[e, o]) != 0
-        if level == problem.levels[O] - 1:
-            possible &= partial == 0
-        elif partial == 0:
-            possible &= _starts_partial(problem, unrolling, states, contents, level, s) == 0
-        else:
-            possible &= contents.partial[O] != 0
-        if possible or situations.common[e]:
+        if possible and e // situations.reuse_bits % 2 == 0 and level < problem.levels[O] - 1:
+            possible = _starts_partial(problem, unrolling, states, contents, level, s) == 0
+        if possible:
             live[n_live] = e
             n_live += 1
     return n_live
