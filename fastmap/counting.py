@@ -81,10 +81,11 @@ def count_valid(
         raise SearchError("bounds on the iterations at a level tie too many cuts")
     if control.stopped:
         return None
-    return sum(
+    total: int = sum(
         number * sum(digit << (DIGIT_BITS * place) for place, digit in enumerate(row))
         for number, row in zip(times.tolist(), counts.tolist(), strict=True)
     )
+    return total
 
 
 def _distinct(space: Mapspace) -> tuple[IntArray, IntArray]:

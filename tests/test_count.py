@@ -151,3 +151,11 @@ def test_command_says_what_it_does_not_count(capsys: pytest.CaptureFixture[str])
     (data,) = json.loads(capsys.readouterr().out)
     assert data["valid_mappings"] is None
     assert "once every order is enumerated" in data["layers"]["conv1"]["why"]
+
+
+def test_mirror_images_count_as_often_as_they_occur(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = Layer(name="conv", K=4, C=3, OX=5, OY=5, FX=3, FY=3)
+    space = Mapspace.build(layer, AIMC)
+    valid = count_valid(space)
+    monkeypatch.setattr("fastmap.counting._is_symmetric", lambda space: False)
+    assert count_valid(space) == valid > 0
