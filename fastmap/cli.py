@@ -302,7 +302,7 @@ def _announce_compilation(options: argparse.Namespace) -> None:
 
     import fastmap.kernels._jit  # noqa: F401  sets the folder of the cache
 
-    if not Path(config.CACHE_DIR).exists() and not options.quiet:  # type: ignore[attr-defined]
+    if not Path(config.CACHE_DIR).exists() and not vars(options).get("quiet"):  # type: ignore[attr-defined]
         print("compiling the kernels, once after each installation: about a minute", file=sys.stderr)
 
 
@@ -523,36 +523,104 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _count(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from fastmap.control import Control
+    from fastmap.counting import count_valid
+    from fastmap.errors import SearchError
+
+    _announce_compilation(options)
+    plans = _plans(options)
+    if not options.json:
+        print("\n\n".join(_all_mappings(plan) for plan in plans), end="\n\n", flush=True)
+    control = options.interrupt.control = Control()
+    options.interrupt.check()
+    spaces = [space for plan in plans for space in plan.distinct.values()]
+    valid: dict[int, int | str] = {}  # number, or why there is none
+    try:
+        total = sum(len(space.orders) for space in spaces)
+        with tqdm(total=total, unit=" spatial mappings", disable=None, leave=False) as bar:
+            for space in spaces:
+                try:
+                    count = count_valid(space, progress=bar.update, control=control)
+                except SearchError as error:
+                    valid[id(space)] = f"not counted: {error}"
+                else:
+                    if count is None:
+                        break
+                    valid[id(space)] = count
+    except KeyboardInterrupt:
+        exec("")  # as in main
+        control.stop[0] = 1
+    if options.json:
+        print(json.dumps([_counts_dict(plan, valid) for plan in plans], indent=1))
+    else:
+        print("\n\n".join(_valid_mappings(plan, valid) for plan in plans))
+    if control.stopped:
+        options.interrupt.came = False  # it has been heard
+        print("fastmap: interrupted; what was counted is shown", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _all_mappings(plan: NetworkPlan) -> str:
+    """Numbers of mappings, valid or not, for people."""
     from fastmap import text
     from fastmap.exhaustive import expected_seconds
 
-    plans = _plans(options)
-    if options.json:
-        data = [
-            {
-                "workload": plan.workload.name,
-                "architecture": plan.architecture.name,
-                "mappings": plan.size,
-                "layers": {
-                    name: {"spatial_mappings": len(space.orders), "mappings": space.size}
-                    for name, space in plan.spaces.items()
-                },
+    rows = [
+        (name, f"{len(space.orders):,}", f"{space.size:,}", text.readable_time(expected_seconds(space.size)))
+        for name, space in plan.spaces.items()
+    ]
+    rows.append(("all distinct", "", f"{plan.size:,}", text.readable_time(expected_seconds(plan.size))))
+    header = ("layer", "spatial mappings", "mappings", "to enumerate")
+    return f"{plan.workload.name} on {plan.architecture.name}\n{text.table(header, rows)}"
+
+
+def _valid_mappings(plan: NetworkPlan, valid: dict[int, int | str]) -> str:
+    """Numbers of valid mappings, as far as they are known, for people."""
+    from fastmap import text
+
+    def row(name: str, counts: list[int | str], size: int) -> tuple[str, str, str]:
+        if any(isinstance(count, str) for count in counts):
+            return name, "not counted", ""
+        total = sum(int(count) for count in counts)
+        return name, f"{total:,}", f"{total / size:.2%}" if total * 1000 >= size else f"{total / size:.1e}"
+
+    rows, notes = [], []
+    for name, space in plan.spaces.items():
+        count = valid.get(id(space), "not counted")
+        rows.append(row(name, [count], space.size))
+        if isinstance(count, str) and id(space) in valid:
+            notes.append(f"{name}: {count}")
+    rows.append(row("all distinct", [valid.get(each, "not counted") for each in plan.distinct], plan.size))
+    header = ("layer", "valid mappings", "share")
+    title = f"those that fit every memory and keep the constraints, {plan.workload.name} on {plan.architecture.name}"
+    return "\n".join([title, text.table(header, rows), *notes])
+
+
+def _counts_dict(plan: NetworkPlan, valid: dict[int, int | str]) -> dict[str, Any]:
+    """All numbers for machines; a number of valid mappings that is not known is null."""
+
+    def number(count: int | str | None) -> dict[str, Any]:
+        return {"valid_mappings": None, "why": count} if isinstance(count, str) else {"valid_mappings": count}
+
+    counts = [valid.get(each) for each in plan.distinct]
+    known = [count for count in counts if isinstance(count, int)]
+    return {
+        "workload": plan.workload.name,
+        "architecture": plan.architecture.name,
+        "mappings": plan.size,
+        "valid_mappings": sum(known) if len(known) == len(counts) else None,
+        "layers": {
+            name: {
+                "spatial_mappings": len(space.orders),
+                "mappings": space.size,
+                **number(valid.get(id(space))),
             }
-            for plan in plans
-        ]
-        print(json.dumps(data, indent=1))
-        return 0
-    parts = []
-    for plan in plans:
-        rows = [
-            (name, f"{len(space.orders):,}", f"{space.size:,}", text.readable_time(expected_seconds(space.size)))
             for name, space in plan.spaces.items()
-        ]
-        rows.append(("all distinct", "", f"{plan.size:,}", text.readable_time(expected_seconds(plan.size))))
-        header = ("layer", "spatial mappings", "mappings", "to enumerate")
-        parts.append(f"{plan.workload.name} on {plan.architecture.name}\n{text.table(header, rows)}")
-    print("\n\n".join(parts))
-    return 0
+        },
+    }
 
 
 def _macro(options: argparse.Namespace) -> int:
