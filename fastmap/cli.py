@@ -100,7 +100,7 @@ class Interrupt:
         def handler(number: int, frame: FrameType | None) -> None:
             self.came = True
             if self.control is not None:
-                self.control.stop[0] = 1
+                self.control.stop()
             raise KeyboardInterrupt
 
         def hook(unraisable: sys.UnraisableHookArgs) -> None:
@@ -144,12 +144,15 @@ def _parser() -> Parser:
     search.add_argument("--max-energy-pj", type=float, metavar="PJ", help="only mappings within this energy")
     search.add_argument("--max-latency-cycles", type=float, metavar="N", help="only mappings within this latency")
     search.add_argument(
-        "--gap", default="0", metavar="SHARE", help="stop when this close to the optimum, as 1%% or 0.01"
+        "--gap",
+        default="0",
+        metavar="SHARE",
+        help="stop when this close to the optimum, as 1%% or 0.01; which mapping that is may differ from run to run",
     )
     search.add_argument(
         "--time-limit", type=float, metavar="S", help="seconds a layer; then the best so far, with its gap"
     )
-    search.add_argument("--top", type=int, default=10, metavar="N", help="distinct points to keep (exhaustive)")
+    search.add_argument("--top", type=int, metavar="N", help="distinct points to keep (exhaustive; default: 10)")
     search.add_argument("--threads", type=int, metavar="N", help="default: one for each processor")
     search.add_argument("-o", "--output", metavar="FILE", help="store the results in this HDF5 file")
     search.add_argument("--force", action="store_true", help="overwrite the output; search longer than an hour")
@@ -310,8 +313,8 @@ def _search(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from fastmap.control import Control
-    from fastmap.exhaustive import check_size, expected_seconds
-    from fastmap.exploration import Options, search_network
+    from fastmap.exhaustive import expected_seconds
+    from fastmap.exploration import Options, check_options, is_enumerated, search_network
     from fastmap.result import NetworkResult, SearchResult
     from fastmap.store import ResultFile, check_output
     from fastmap.text import readable_time
@@ -332,14 +335,10 @@ def _search(options: argparse.Namespace) -> int:
     _announce_compilation(options)
     plans = _plans(options)
     size = sum(plan.size for plan in plans)
-    enumerated = [
-        space
-        for plan in plans
-        for space in plan.distinct.values()
-        if how.strategy == "exhaustive" or space.constraints.allocation == "greedy"
-    ]
-    for space in enumerated:
-        check_size(space, options.threads, options.force)
+    spaces = [space for plan in plans for space in plan.distinct.values()]
+    for space in spaces:
+        check_options(space, how)
+    enumerated = [space for space in spaces if is_enumerated(space, how)]
     output = None if options.output is None else ResultFile.create(options.output, overwrite=options.force)
     if not options.quiet:
         distinct = sum(len(plan.distinct) for plan in plans)
@@ -382,7 +381,7 @@ def _search(options: argparse.Namespace) -> int:
                     break
     except KeyboardInterrupt:
         exec("")  # as in main
-        control.stop[0] = 1
+        control.stop()
     except FastmapError as error:  # what was found before is still shown
         failure = error
     finally:

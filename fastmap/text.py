@@ -161,7 +161,9 @@ def unproven(found: SearchResult) -> str:
     """What to add to a result that is not proven to be the best."""
     if found.complete or found.gap == 0.0:
         return ""
-    return "  (stopped early)" if found.gap is None else f"  (within {percent(found.gap)} of the optimum)"
+    if found.gap is None:
+        return "  (stopped early)"
+    return f"  (within {percent(found.gap)} of the {'front' if found.objective == 'pareto' else 'optimum'})"
 
 
 def effort(result: NetworkResult) -> str:
@@ -177,12 +179,13 @@ def effort(result: NetworkResult) -> str:
     covered = sum(int(found.statistics["mappings_covered"]) for found in searches)
     gaps = [found.gap for found in searches]
     worst = None if None in gaps else max(gap for gap in gaps if gap is not None)
+    near = "front" if searches[0].objective == "pareto" else "optimum"
     proof = (
         "proven optimal"
         if worst == 0.0
         else "nothing proven"
         if worst is None
-        else f"within {percent(worst)} of the optimum"
+        else f"within {percent(worst)} of the {near}"
     )
     return f"{proof}: {covered:.3g} mappings covered, {costed:,} costed {on}"
 

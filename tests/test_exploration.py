@@ -443,7 +443,7 @@ def test_stopping_keeps_what_is_done():
 
     def stop():
         stopped_at.append(time.perf_counter())
-        control.stop[0] = 1
+        control.stop()
 
     exhaustive.compile_kernels(build(ENDLESS, AIMC, Constraints.from_dict(FIXED)))
     timer = threading.Timer(0.4, stop)
@@ -465,7 +465,7 @@ def test_ctrl_c_stops_and_the_handler_goes_away():
 
 def test_a_search_that_is_stopped_before_it_starts_has_nothing():
     control = Control()
-    control.stop[0] = 1
+    control.stop()
     result = search(LARGE, AIMC, constraints=Constraints.from_dict(FIXED), control=control, force=True)
     assert not result.complete
     assert result.best == []
@@ -628,7 +628,7 @@ def test_a_stopped_network_has_the_layers_it_has():
     def keep(name, result):
         kept.append(name)
         if name == "first":
-            threading.Timer(0.4, control.stop.__setitem__, (0, 1)).start()
+            threading.Timer(0.4, control.stop).start()
 
     result = search_network(plan, threads=2, force=True, control=control, keep=keep)
     assert [name for name, _ in result] == kept == ["first", "endless"]
