@@ -167,13 +167,13 @@ def _parser() -> Parser:
         "--explain", action="store_true", help="show loop nest, breakdown and repairs of the cost model"
     )
     evaluate.add_argument("--compare", action="store_true", help="show how far the mapping is from the best, and why")
-    evaluate.add_argument("--objective", metavar="WHAT", help="of --compare: energy, latency or edp (default)")
+    evaluate.add_argument("--objective", metavar="WHAT", help="of --compare: energy, latency, edp (default), ed2p ...")
 
     explain = _command(commands, "explain", _explain, "say why the best mapping of a layer is as it is")
     _workload(explain)
     explain.add_argument("--arch", required=True, metavar="ARCH", help="architecture: zoo name or file")
     _space(explain)
-    explain.add_argument("--objective", default="edp", metavar="WHAT", help="energy, latency or edp (default)")
+    explain.add_argument("--objective", default="edp", metavar="WHAT", help="energy, latency, edp (default), ed2p ...")
 
     count = _command(commands, "count", _count, "count the mappings of a network's layers")
     _workload(count)
@@ -212,6 +212,7 @@ def _space(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--constraints", metavar="FILE", help="constraints file, or ZigZag's mapping file")
     several: dict[str, Any] = {"action": "append", "metavar": "..."}
     group.add_argument("--spatial", **several, help="fixed spatial factors, like D1:K=32,D2:C=16,FX=3")
+    group.add_argument("--spatial-factors", **several, help="factors to choose from, like D1:K=16,32,D2:C=64")
     group.add_argument("--allow", **several, help="loops that may be unrolled, like D1:K,OX,D2:C")
     group.add_argument("--spatial-candidates", metavar="WHICH", help="complete (default), or zigzag: ZigZag's own few")
     group.add_argument("--max-spatial-mappings", type=int, metavar="N", help="only those that fill the array best")

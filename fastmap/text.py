@@ -295,7 +295,12 @@ def objective_value(value: float, objective: str) -> str:
     """A value of an objective with its unit."""
     if objective == "latency":
         return f"{value:,.0f} cycles"
-    return energy(value) if objective == "energy" else delay_product(value)
+    from fastmap.result import exponent_of
+
+    power = int(exponent_of(objective))
+    if power < 2:
+        return delay_product(value) if power else energy(value)
+    return quantity(value * 1e-12 * 1e-9**power, f"J s{power}")
 
 
 def repairs(found: Repairs) -> str:
@@ -370,6 +375,8 @@ def comparison(found: Comparison, architecture: Architecture, differences: int =
         ("EDP", delay_product(mine.edp_pj_ns), delay_product(best.edp_pj_ns)),
         ("array use", percent(mine.utilization.array), percent(best.utilization.array)),
     ]
+    if found.objective not in ("energy", "latency", "edp"):
+        rows.insert(3, (name, *(objective_value(value, found.objective) for value in (found.value, found.optimum))))
     parts = ["\n".join(lines), table(("", "this mapping", "optimum"), rows)]
     if found.differences:
         shown = [f"  {each.words}" for each in found.differences[:differences]]

@@ -390,9 +390,41 @@ def test_limits_gap_and_time(cli: Callable[..., str]) -> None:
     assert hurried["best"][0]["edp_pj_ns"] >= edp["best"][0]["edp_pj_ns"]
 
 
-def test_an_objective_of_a_higher_power(cli: Callable[..., str]) -> None:
+def test_a_front_within_a_gap(cli: Callable[..., str]) -> None:
+    call = (
+        "search",
+        "resnet8",
+        "--layer",
+        "conv1",
+        "--arch",
+        "aimc",
+        "--quiet",
+        "--objective",
+        "pareto",
+        "--gap",
+        "5%",
+    )
+    printed = cli(*call)
+    assert "(within 5 % of the front)" in printed
+    assert printed.rstrip().split("\n")[-1].startswith("within 5 % of the front: ")
+    (network,) = parsed(cli(*call, "--json"))
+    assert network["complete"] is False
+    assert (network["layers"]["conv1"]["optimal"], network["layers"]["conv1"]["gap"]) == (False, 0.05)
+
+
+def test_an_objective_of_a_higher_power(cli: Callable[..., str], here: Path) -> None:
     call = ("search", "ds_cnn", "--layer", "pw1", "--arch", "aimc", "--quiet", "--objective", "ed2p")
     assert "best ED2P of each layer" in cli(*call)
+    best = parsed(cli(*call, "--json"))[0]["layers"]["pw1"]["best"][0]
+    (here / "m.json").write_text(json.dumps(best["mapping"]))
+    mine = ("evaluate", *call[1:6], "--mapping", "m.json", "--compare", "--objective", "ed2p")
+    printed = cli(*mine)
+    assert "ED2P equal to the proven optimum" in printed
+    assert re.search(r"^ED2P .* J s2 .* J s2$", printed, re.MULTILINE)
+    compared = parsed(cli(*mine, "--json"))["comparison"]
+    assert compared["optimum"] == pytest.approx(best["edp_pj_ns"] * best["latency_ns"])
+    (explained,) = parsed(cli("explain", *call[1:6], "--objective", "ed2p", "--json"))
+    assert explained["value"] == compared["optimum"]
 
 
 @pytest.mark.parametrize(("objective", "key"), [("energy", "energy_pj"), ("latency", "latency_cycles")])

@@ -26,6 +26,8 @@ from fastmap.layer import Layer
 from fastmap.loading import load_architecture
 from fastmap.mapping import Constraints
 from fastmap.mapspace import Mapspace, decode_allocation, encode_allocation
+from fastmap.optimal import Solver
+from fastmap.result import NetworkResult
 from fastmap.workload import Workload
 
 from .problems import hardware, random_layer, read_architecture, read_layer
@@ -490,6 +492,26 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
         search(LARGE, AIMC, constraints=constraints, threads=2)
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_stop_at_the_moment_of_the_time_limit_is_not_lost(asked, monkeypatch):
+    """Both come while the last thread ends; what is limited in time next must run, unless somebody asked to stop."""
+    control, finish = Control(), Solver.out_of_time
+
+    def both(solver):
+        if asked:
+            control.stop()
+        finish(solver)
+
+    monkeypatch.setattr(Solver, "out_of_time", both)
+    layer = fastmap.load_workload("mobilenet_v1_025")["dw2"]
+    result = fastmap.search(layer, AIMC, "energy", cost_model="zigzag", time_limit=0.3, control=control)
+    assert not result.complete
+    assert control.stopped == asked
+    assert bool(control.halt[0]) == asked
+    following = fastmap.search(Layer(K=4, C=4), AIMC, time_limit=60.0, control=control)
+    assert following.complete == (not asked)
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # Refusals
 # ----------------------------------------------------------------------------------------------------------------------
@@ -507,6 +529,17 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
         ({"cost_model": "none"}, "cost_model must be one of zigzag, corrected, not 'none'"),
         ({"top": 0}, "top must be an integer from 1 to 100000, not 0"),
         ({"top": 2.5}, "top must be an integer from 1 to 100000, not 2.5"),
+        (
+            {"objective": "ed2p", "strategy": "exhaustive"},
+            "the objective ed2p needs the strategy optimal; take the best point of the Pareto front of an exhaustive "
+            "search instead",
+        ),
+        (
+            {"objective": "ed2p", "constraints": Constraints.from_dict({"allocation": "greedy"})},
+            "the objective ed2p needs all allocations; take the best point of the Pareto front of an exhaustive search "
+            "instead",
+        ),
+        ({"top": 10}, "top needs the strategy exhaustive; the strategy optimal finds the one best mapping"),
         ({"threads": True}, "threads must be an integer from 1 to 1024, not True"),
         ({"threads": -1}, "threads must be an integer from 1 to 1024, not -1"),
     ],
@@ -589,6 +622,19 @@ def test_totals_add_up_layer_by_layer():
     assert result.totals["edp_pj_ns"] == pytest.approx(
         result.totals["energy_pj"] * result.totals["latency_ns"], rel=1e-12
     )
+
+
+def test_fronts_have_no_totals():
+    network = plan(Workload(name="net", layers=[Layer(name="first", **SMALL)]), AIMC)
+    for strategy in ("optimal", "exhaustive"):
+        found = search_plan(network, Options("pareto", strategy))
+        with pytest.raises(InputError, match="the Pareto fronts of the layers do not add up to one total"):
+            _ = found.totals
+    control = Control()
+    control.stop()
+    nothing = fastmap.search(Layer(name="first", **SMALL), AIMC, control=control)
+    with pytest.raises(InputError, match="stopped before it had a mapping of first, so there is no total"):
+        _ = NetworkResult("net", AIMC, {"first": nothing}).totals
 
 
 def test_constraints_may_differ_from_layer_to_layer():
