@@ -420,7 +420,7 @@ def test_an_objective_of_a_higher_power(cli: Callable[..., str], here: Path) -> 
     mine = ("evaluate", *call[1:6], "--mapping", "m.json", "--compare", "--objective", "ed2p")
     printed = cli(*mine)
     assert "ED2P equal to the proven optimum" in printed
-    assert re.search(r"^ED2P .* J s2 .* J s2$", printed, re.MULTILINE)
+    assert re.search(r"^ED2P .*J s2 .*J s2$", printed, re.MULTILINE)
     compared = parsed(cli(*mine, "--json"))["comparison"]
     assert compared["optimum"] == pytest.approx(best["edp_pj_ns"] * best["latency_ns"])
     (explained,) = parsed(cli("explain", *call[1:6], "--objective", "ed2p", "--json"))
