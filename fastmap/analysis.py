@@ -588,8 +588,19 @@ def compare(
             distribution = replace(drawn, better=min(max(drawn.better, low), high), low=low, high=high)
     else:
         distribution = sampled(space, objective, value, samples)
-    best = found.best[0]
+    best = _costing(found)
     return Comparison(objective, mine, best, found, distribution, tuple(differences(mine, best)))
+
+
+def _costing(found: SearchResult) -> Evaluation:
+    """Return the best mapping, unless it costs no energy, so that nothing is a share of it."""
+    best = found.best[0]
+    if not best.energy_pj.total:
+        raise SearchError(
+            f"{best.layer} on {best.architecture}: the best mapping costs no energy, so that no share of it can be "
+            "given; the architecture has no energies"
+        )
+    return best
 
 
 def differences(mine: Evaluation, best: Evaluation) -> list[Difference]:
@@ -776,7 +787,7 @@ def explain(
         return exploration.search(layer, architecture, objective, "optimal", cost_model, constraints)
 
     found = search(architecture, constraints)
-    best = found.best[0]
+    best = _costing(found)
     value = value_of(best, objective)
 
     prices = []

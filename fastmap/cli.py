@@ -273,17 +273,24 @@ def _constraints(options: argparse.Namespace, architecture: Architecture) -> Cal
     return for_layer
 
 
+def _architectures(names: Sequence[str], option: str) -> list[Architecture]:
+    """Load architectures; results go by their names, so these must differ."""
+    from fastmap.loading import load_architecture
+
+    architectures = [load_architecture(name) for name in names]
+    found = [architecture.name for architecture in architectures]
+    if len(set(found)) < len(found):
+        raise InputError(f"{option}: two architectures have the same name ({', '.join(found)})")
+    return architectures
+
+
 def _plans(options: argparse.Namespace) -> list[NetworkPlan]:
     """Load everything and count the spaces, for every architecture."""
     from fastmap.exploration import plan_network
-    from fastmap.loading import load_architecture
 
     workload = _load_workload(options)
     chosen = _chosen(options, workload)
-    architectures = [load_architecture(name) for name in options.arch]
-    names = [architecture.name for architecture in architectures]
-    if len(set(names)) < len(names):
-        raise InputError(f"--arch: two architectures have the same name ({', '.join(names)})")
+    architectures = _architectures(options.arch, "--arch")
     for architecture in architectures:
         for warning in architecture.warnings:
             print(f"fastmap: {architecture.name}: warning: {warning}", file=sys.stderr)
@@ -557,10 +564,9 @@ def _count(options: argparse.Namespace) -> int:
 
 def _macro(options: argparse.Namespace) -> int:
     from fastmap import text
-    from fastmap.loading import load_architecture
     from fastmap.macro import architecture_report
 
-    architectures = [load_architecture(name) for name in options.arch]
+    architectures = _architectures(options.arch, "macro")
     reports = [architecture_report(architecture, options.variant) for architecture in architectures]
     if options.json:
         data = {a.name: report.to_dict() for a, report in zip(architectures, reports, strict=True)}

@@ -200,6 +200,8 @@ class _Check:
 
     def _array_dimensions(self) -> Iterator[str]:
         sizes = self.architecture.array.dimensions
+        if self.as_zigzag and self.spatial_factors:
+            yield "spatial_factors: ZigZag's generator takes no factors to choose from; leave out spatial_candidates"
         fixed = self.spatial if self.as_zigzag else {}  # otherwise SpatialMapping.problems says it
         for key, named in (("spatial", fixed), ("allowed", self.allowed), ("spatial_factors", self.spatial_factors)):
             for name in named:

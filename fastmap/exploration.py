@@ -103,8 +103,8 @@ def search(
 
     Args:
         layer, architecture: what is mapped on what.
-        objective: ``energy``, ``latency``, ``edp``, ``ed2p`` (energy x latency ** 2; any power), or ``pareto``, the
-            whole front of energy and latency.
+        objective: ``energy``, ``latency``, ``edp``, ``ed2p`` (energy x latency ** 2; any power up to 9), or ``pareto``,
+            the whole front of energy and latency.
         strategy: ``optimal``: the best mapping, proven by bounds; ``exhaustive``: cost every mapping of the space, with
             the best few for energy, latency and EDP, the front, and the distributions.
         cost_model: ``zigzag``: the numbers of ZigZag 3.9.1; ``corrected``: the same without its numerical accidents.

@@ -50,7 +50,7 @@ def solve_space(
     workers = max(1, min(threads or available_threads(), len(space.candidates)))
     timer = None
     if time_limit is not None:
-        timer = threading.Timer(time_limit, solver.out_of_time)
+        timer = threading.Timer(min(time_limit, threading.TIMEOUT_MAX), solver.out_of_time)
         timer.daemon = True
         timer.start()
     try:

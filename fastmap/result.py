@@ -33,14 +33,14 @@ def exponent_of(objective: str) -> float:
     """
     if objective in ("latency", "pareto"):
         return 1.0
-    power = re.fullmatch(r"ed(\d*)p", objective) if isinstance(objective, str) else None
-    if power is not None and power[1] != "0" and len(power[1]) <= 2:
+    power = re.fullmatch(r"ed([1-9]?)p", objective, re.ASCII) if isinstance(objective, str) else None
+    if power is not None:
         return float(power[1] or 1)
     if objective == "energy":
         return 0.0
     raise InputError(
-        f"objective must be one of {', '.join(OBJECTIVES)}, ed2p (energy x latency ** 2; or another power) and pareto, "
-        f"not {objective!r}"
+        f"objective must be one of {', '.join(OBJECTIVES)}, ed2p (energy x latency ** 2; any power up to 9) and "
+        f"pareto, not {objective!r}"
     )
 
 
@@ -184,8 +184,10 @@ class SearchResult:
 
     @property
     def gap_to_second(self) -> float | None:
-        """How much worse the second-best point is, relative to the best; None when there is only one."""
-        if self.objective == "pareto" or len(self.points[self.objective]) < 2:
+        """How much worse the second-best point is, relative to the best; None when there is only one, or the best
+        costs nothing.
+        """
+        if self.objective == "pareto" or len(self.points[self.objective]) < 2 or not self.value(0):
             return None
         return self.value(1) / self.value(0) - 1.0
 

@@ -376,7 +376,8 @@ def comparison(found: Comparison, architecture: Architecture, differences: int =
         ("array use", percent(mine.utilization.array), percent(best.utilization.array)),
     ]
     if found.objective not in ("energy", "latency", "edp"):
-        rows.insert(3, (name, *(objective_value(value, found.objective) for value in (found.value, found.optimum))))
+        mine_value, best_value = (objective_value(value, found.objective) for value in (found.value, found.optimum))
+        rows.insert(3, (name, mine_value, best_value))
     parts = ["\n".join(lines), table(("", "this mapping", "optimum"), rows)]
     if found.differences:
         shown = [f"  {each.words}" for each in found.differences[:differences]]

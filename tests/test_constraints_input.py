@@ -305,7 +305,7 @@ class TestPlaces:
         {"innermost": [["K", 2]], "outermost": [["C", 2]]},
         {"temporal": [["C", 2]], "factors": {"dram": {"C": {"max": 2}}}, "weights_loaded_once": True},
         {"factors": {"dram": {"K": {"min": 2, "max": 8}}, "dram.W": {"K": {"max": 4}}}},
-        {"spatial_candidates": "zigzag", "spatial": {"D1": {"K": 4096}}, "spatial_factors": {"D2": {"C": [8]}}},
+        {"spatial_candidates": "zigzag", "spatial": {"D1": {"K": 4096}}},
     ],
     ids=str,
 )
@@ -323,6 +323,11 @@ def test_constraints_that_pass_for_one_layer():
     ("layer", "fields", "sentence"),
     [
         # the array
+        (
+            CONV,
+            {"spatial_candidates": "zigzag", "spatial_factors": {"D2": {"C": [8]}}},
+            "spatial_factors: ZigZag's generator takes no factors to choose from; leave out spatial_candidates",
+        ),
         (CONV, {"allowed": {"D9": ["K"]}}, "allowed.D9: aimc has no array dimension 'D9' to constrain (it has D1, D2)"),
         (
             CONV,

@@ -512,6 +512,17 @@ def test_a_stop_at_the_moment_of_the_time_limit_is_not_lost(asked, monkeypatch):
     assert following.complete == (not asked)
 
 
+def test_nothing_is_found_within_the_time_limit(monkeypatch):
+    def work(solver, worker):
+        while not solver.timed_out:
+            time.sleep(0.001)
+
+    fastmap.search(Layer(K=4, C=4), AIMC)  # compile
+    monkeypatch.setattr(Solver, "work", work)
+    with pytest.raises(SearchError, match=r"small on aimc: no mapping was found within the time limit of 1e-09 s"):
+        fastmap.search(Layer(name="small", **SMALL), AIMC, time_limit=1e-9)
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # Refusals
 # ----------------------------------------------------------------------------------------------------------------------
@@ -522,8 +533,8 @@ def test_a_stop_at_the_moment_of_the_time_limit_is_not_lost(asked, monkeypatch):
     [
         (
             {"objective": "speed"},
-            "objective must be one of energy, latency, edp, ed2p (energy x latency ** 2; or another power) and pareto, "
-            "not 'speed'",
+            "objective must be one of energy, latency, edp, ed2p (energy x latency ** 2; any power up to 9) and "
+            "pareto, not 'speed'",
         ),
         ({"strategy": "guess"}, "strategy must be one of optimal, exhaustive, not 'guess'"),
         ({"cost_model": "none"}, "cost_model must be one of zigzag, corrected, not 'none'"),
