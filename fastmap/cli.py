@@ -259,13 +259,17 @@ def _chosen(options: argparse.Namespace, workload: Workload) -> list[Layer]:
     return [workload[name] for name in dict.fromkeys(options.layer)] if options.layer else list(workload)
 
 
-def _constraints(options: argparse.Namespace, architecture: Architecture) -> Callable[[Layer], Constraints]:
+def _constraints(
+    options: argparse.Namespace, workload: Workload, architecture: Architecture
+) -> Callable[[Layer], Constraints]:
     """Constraints of the file and of the options, which win."""
     from fastmap.constraints import read_options, replaced
     from fastmap.loading import load_constraints
 
     given = read_options(vars(options))
     from_file = load_constraints(options.constraints) if options.constraints else None
+    if from_file is not None:
+        from_file.check_layers(workload)
 
     def for_layer(layer: Layer) -> Constraints:
         return given if from_file is None else replaced(from_file.for_layer(layer, architecture), given)
@@ -298,7 +302,7 @@ def _plans(options: argparse.Namespace) -> list[NetworkPlan]:
         plan_network(
             workload,
             architecture,
-            _constraints(options, architecture),
+            _constraints(options, workload, architecture),
             layers=chosen,
             cost_model=options.cost_model,
             data_locality=options.data_locality,
@@ -510,7 +514,7 @@ def _explain(options: argparse.Namespace) -> int:
         from fastmap.locality import localize
 
         local = localize(workload, architecture)
-    constraints = _constraints(options, architecture)
+    constraints = _constraints(options, workload, architecture)
     same: dict[Any, list[Layer]] = {}
     for layer in _chosen(options, workload):
         on = local.get(layer.name, architecture)

@@ -19,6 +19,7 @@ from fastmap.dimensions import LOOP_DIMENSIONS, OPERANDS, PARTIALLY_RELEVANT, RE
 from fastmap.errors import InputError, SearchError
 from fastmap.layer import Layer
 from fastmap.mapping import Bounds, Constraints, SpatialMapping, remaining_iterations
+from fastmap.workload import Workload
 
 
 class Rule(Spec):
@@ -41,6 +42,16 @@ class ConstraintSet(Spec):
     common: Constraints = Field(default_factory=Constraints)
     layers: dict[str, Constraints] = Field(default_factory=dict)
     rules: dict[str, Rule] = Field(default_factory=dict)
+
+    def check_layers(self, workload: Workload) -> None:
+        """Refuse constraints of a layer that the workload does not have: the name may be a misspelling."""
+        names = [layer.name for layer in workload]
+        for name in self.layers:
+            if name not in names:
+                raise InputError(
+                    f"{self.source}, layers.{shown(name)}: {workload.name} has no such layer{closest(name, names)} "
+                    f"(its layers: {listed(names)})"
+                )
 
     def for_layer(self, layer: Layer, architecture: Architecture | None = None) -> Constraints:
         """Return what holds for one layer.

@@ -171,7 +171,7 @@ def check_options(space: Mapspace, options: Options) -> None:
     """
     if not is_enumerated(space, options):
         if options.top is not None:
-            raise InputError("top needs the strategy exhaustive; the strategy optimal finds the one best mapping")
+            raise InputError("top needs the strategy exhaustive; optimal keeps the best mapping, or front, only")
         return
     if space.constraints.allocation == "greedy":
         check_enumerable(options.objective, "all allocations")

@@ -615,7 +615,8 @@ def test_options_win_over_the_file_key_by_key(tmp_path: Path) -> None:
     given = options(
         "--constraints", str(path), "--forbid", "sram_256KB=C", "--innermost", "OY=4", "--spatial", "D1:K=4"
     )
-    for_layer = _constraints(given, AIMC)
+    workload = fm.Workload(name="net", layers=[CONV, DENSE])
+    for_layer = _constraints(given, workload, AIMC)
     assert for_layer(CONV).to_dict() == {
         "inside": [["C", "K"]],
         "allocation": "greedy",
@@ -625,9 +626,17 @@ def test_options_win_over_the_file_key_by_key(tmp_path: Path) -> None:
         "spatial": {"D1": {"K": 4}},
     }
     assert for_layer(Layer(name="other", K=2)).allocation == "even"
-    limited = _constraints(options("--constraints", str(path), "--loop-factor-limit", "4"), AIMC)
+    limited = _constraints(options("--constraints", str(path), "--loop-factor-limit", "4"), workload, AIMC)
     assert limited(CONV).loop_factor_limit == 4
     assert limited(DENSE).to_dict() == {"temporal": [["C", 64]], "allocation": "even", "forbidden": {"dram": ["K"]}}
+
+
+def test_constraints_of_a_layer_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("layers: {conv: {allocation: even}, dens: {}}\n", encoding="utf-8")
+    workload = fm.Workload(name="net", layers=[CONV, DENSE])
+    with pytest.raises(InputError, match=r"layers.dens: net has no such layer; did you mean dense\? \(its layers: "):
+        _constraints(options("--constraints", str(path)), workload, AIMC)
 
 
 @pytest.mark.parametrize(

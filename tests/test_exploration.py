@@ -550,7 +550,7 @@ def test_nothing_is_found_within_the_time_limit(monkeypatch):
             "the objective ed2p needs all allocations; take the best point of the Pareto front of an exhaustive search "
             "instead",
         ),
-        ({"top": 10}, "top needs the strategy exhaustive; the strategy optimal finds the one best mapping"),
+        ({"top": 10}, "top needs the strategy exhaustive; optimal keeps the best mapping, or front, only"),
         ({"threads": True}, "threads must be an integer from 1 to 1024, not True"),
         ({"threads": -1}, "threads must be an integer from 1 to 1024, not -1"),
     ],
