@@ -69,7 +69,7 @@ def distinct_layers(networks: Iterable[str]) -> dict[str, tuple[fm.Layer, list[s
 def cost_under(
     layer: fm.Layer, architecture: fm.Architecture, mapping: fm.Mapping, cost_model: str
 ) -> fm.Evaluation | None:
-    """Cost a mapping with as many iterations as the model needs; None where it does not fit then."""
+    """Cost a mapping with as many iterations as the model needs; None where it does not fit a memory then."""
     needed = needed_iterations(layer, architecture, mapping, MODELS[cost_model])
     try:
         return fm.evaluate(layer, architecture, with_iterations(mapping, needed), cost_model)
@@ -151,12 +151,16 @@ def percent(share: float) -> str:
 
 
 def spread(rows: Sequence[Row], of: Figure) -> str:
-    """In how many rows a figure is not zero, and of these its median and its largest with the layer."""
+    """In how many rows a figure is not zero, of these its median and its largest with the layer, and in how many there
+    is none since the mapping does not fit.
+    """
     known = [(value, row["layer"]) for row in rows if (value := of(row))]
-    if not known:
-        return "0"
-    largest, layer = max(known, key=lambda each: abs(each[0]))
-    return f"{len(known)}: {percent(statistics.median(value for value, _ in known))}, {percent(largest)} ({layer})"
+    unfit = sum(of(row) is None for row in rows)
+    text = str(len(known))
+    if known:
+        largest, layer = max(known, key=lambda each: abs(each[0]))
+        text += f": {percent(statistics.median(value for value, _ in known))}, {percent(largest)} ({layer})"
+    return f"{text}; {unfit} not valid" if unfit else text
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> list[str]:
@@ -171,7 +175,7 @@ def render(data: Row) -> str:
     for row in data["rows"]:
         groups.setdefault((row["architecture"], row["objective"]), []).append(row)
     names = MODELS["corrected"]
-    summary, applying, details, unfit, open_rows = [], [], [], [], []
+    summary, applying, details, open_rows = [], [], [], []
     for (architecture, objective), rows in groups.items():
         where = [f"`{architecture}`", objective]
         proven = [row for row in rows if not row["unproven"]]
@@ -181,11 +185,9 @@ def render(data: Row) -> str:
         applying.append([*where, *(f"{counts['zigzag'][name]} / {counts['corrected'][name]}" for name in names)])
         for row in sorted(proven, key=lambda each: -(lost(each) or 0.0)):
             values = [figure(row) for figure in FIGURES.values()]
-            if any(values[1:]):
-                cells = ["does not fit" if value is None else percent(value) for value in values]
+            if any(values[1:]) or None in values:
+                cells = ["not valid" if value is None else percent(value) for value in values]
                 details.append([*where, row["layer"], ", ".join(row["zigzag"]["repairs"]), *cells])
-            elif None in values:
-                unfit.append(f"{row['layer']} on {where[0]} ({objective})")
         for row in rows:
             if row["unproven"]:
                 open_rows.append([*where, row["layer"], " and ".join(row["unproven"]), f"{row['time_limit_s']:g} s"])
@@ -199,7 +201,8 @@ def render(data: Row) -> str:
         "- *mapping*: layers where the two searches return different mappings, be they equally good or not;",
         "- *moved*: the mapping found with `zigzag`, by `corrected` against what `zigzag` says;",
         "- *lost*: the same against the optimum by `corrected`;",
-        "- *other way*: the optimum by `corrected`, costed by `zigzag`, against the optimum by `zigzag`.",
+        "- *other way*: the optimum by `corrected`, costed by `zigzag`, against the optimum by `zigzag`;",
+        "- *not valid*: by the other model the mapping does not fit a memory.",
         "",
         *table(["architecture", "objective", "layers", "proven", "mapping", *FIGURES], summary, 2),
         "",
@@ -209,8 +212,6 @@ def render(data: Row) -> str:
         "",
         *table(["architecture", "objective", *names], applying, 2),
     ]
-    if unfit:
-        lines += ["", f"By the other model these optima do not fit, and count as unchanged: {', '.join(unfit)}."]
     if details:
         heads = ["architecture", "objective", "layer", "repairs to the optimum of `zigzag`", *FIGURES]
         lines += ["", "## Layers whose optimum changes", "", *table(heads, details, 4)]
