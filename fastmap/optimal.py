@@ -262,7 +262,8 @@ class Solver:
                 self._join(new)
             elif found.best[0] < np.inf:
                 mapping = self._mapping(index, 0, found)
-                mine = (*(float(each) for each in found.best), index, mapping)
+                value, energy, cycles = (float(each) for each in found.best)
+                mine = (value, energy, cycles, index, mapping)
                 if not self.found or mine[:4] < self.found[0][:4]:
                     self.found = [mine]
 
