@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Self
 
@@ -20,6 +21,8 @@ from fastmap.errors import InputError
 
 #: Largest size, bandwidth or factor accepted: everything below is exact in a float64.
 LARGEST = 2**53
+#: Largest energy, area and the like accepted: no sum or product of costs overflows.
+LARGEST_REAL = 1e15
 
 #: A place in a specification: keys and list positions from the top.
 Path = tuple[str | int, ...]
@@ -116,7 +119,8 @@ def listed(names: Iterable[object]) -> str:
 
 def must(requirement: str, value: object) -> ValueError:
     """Return the error that all single values share: what is required and what was given."""
-    return ValueError(f"must be {requirement}, not {shown(value)}")
+    numeral = isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?", value)
+    return ValueError(f"must be {requirement}, not {f'the text {value!r}' if numeral else shown(value)}")
 
 
 def whole(value: object, least: int | None = None, most: int = LARGEST, what: str = "") -> int:
@@ -152,6 +156,8 @@ def real(value: object, positive: bool = False) -> float:
         raise must(requirement, value) from None
     if not math.isfinite(number) or number < 0 or (positive and number == 0):
         raise must(requirement, value)
+    if number > LARGEST_REAL:
+        raise must(f"{requirement} {'of' if positive else 'and'} at most {LARGEST_REAL:g}", value)
     return number
 
 

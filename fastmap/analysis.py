@@ -29,7 +29,7 @@ from fastmap.layer import Layer
 from fastmap.lowering import REPAIRS, TECHNOLOGY, check_cost_model, lower, lower_macro
 from fastmap.mapping import Constraints, Loop, Mapping
 from fastmap.mapspace import Mapspace
-from fastmap.result import SearchResult
+from fastmap.result import SearchResult, exponent_of
 
 #: What each repair does, in the order in which they are named.
 DESCRIPTIONS = {
@@ -292,21 +292,23 @@ class Distribution:
 
 
 def value_of(evaluation: Evaluation, objective: str) -> float:
-    """Objective of a mapping: pJ, cycles or pJ ns."""
+    """Objective of a mapping: pJ, cycles, pJ ns, pJ ns2 ..."""
     return _value(evaluation.energy_pj.total, evaluation.latency_cycles.total, evaluation.clock_ns, objective)
 
 
 def _value(energy_pj: float, latency_cycles: float, clock_ns: float, objective: str) -> float:
-    if objective == "energy":
-        return energy_pj
-    if objective == "latency":
-        return latency_cycles
-    if objective == "edp":
-        return energy_pj * latency_cycles * clock_ns
-    raise InputError(f"objective must be one of {', '.join(HISTOGRAMS)}, not {objective!r}")
+    power = _power(objective)
+    return latency_cycles if objective == "latency" else float(energy_pj * (latency_cycles * clock_ns) ** power)
 
 
-#: Objective -> its histogram in a search result.
+def _power(objective: str) -> float:
+    """Power of the latency in an objective with one best mapping."""
+    if objective == "pareto":
+        raise InputError("objective must be energy, latency, edp, ed2p ...; a Pareto front has no single best mapping")
+    return exponent_of(objective)
+
+
+#: Objective -> its histogram in an exhaustive search; of others, mappings are drawn.
 HISTOGRAMS = {"energy": "energy_pj", "latency": "latency_cycles", "edp": "edp_pj_ns"}
 
 
@@ -573,7 +575,7 @@ def compare(
 
     Args:
         layer, architecture, mapping: what is mapped on what, and how.
-        objective: ``energy``, ``latency`` or ``edp``.
+        objective: ``energy``, ``latency``, ``edp``, ``ed2p`` ...
         cost_model: judges the mapping and the best one.
         constraints: of the space in which the best one is sought; None: everything.
         samples: mappings drawn from a space that is too large to enumerate.
@@ -588,7 +590,7 @@ def compare(
     value = value_of(mine, objective)
     found = exploration.search(layer, architecture, objective, "optimal", cost_model, constraints)
     space = Mapspace.build(layer, architecture, constraints, cost_model)
-    if space.size <= ENUMERABLE:
+    if space.size <= ENUMERABLE and objective in HISTOGRAMS:
         everything = exploration.search(layer, architecture, objective, "exhaustive", cost_model, constraints, top=1)
         distribution = enumerated(everything, objective, value, space.size)
         if distribution.high - distribution.low > WIDE:  # many are about as good: ask which of them are better
@@ -597,8 +599,19 @@ def compare(
             distribution = replace(drawn, better=min(max(drawn.better, low), high), low=low, high=high)
     else:
         distribution = sampled(space, objective, value, samples)
-    best = found.best[0]
+    best = _costing(found)
     return Comparison(objective, mine, best, found, distribution, tuple(differences(mine, best)))
+
+
+def _costing(found: SearchResult) -> Evaluation:
+    """Return the best mapping, unless it costs no energy, so that nothing is a share of it."""
+    best = found.best[0]
+    if not best.energy_pj.total:
+        raise SearchError(
+            f"{best.layer} on {best.architecture}: the best mapping costs no energy, so that no share of it can be "
+            "given; the architecture has no energies"
+        )
+    return best
 
 
 def differences(mine: Evaluation, best: Evaluation) -> list[Difference]:
@@ -771,7 +784,7 @@ def explain(
 
     Args:
         layer, architecture: what is mapped on what.
-        objective: ``energy``, ``latency`` or ``edp``.
+        objective: ``energy``, ``latency``, ``edp``, ``ed2p`` ...
         cost_model: as for ``search``.
         constraints: what to choose from; None: everything.
 
@@ -779,12 +792,13 @@ def explain(
         SearchError: the constraints admit nothing, or nothing fits.
     """
     check_cost_model(cost_model)
+    _power(objective)
 
     def search(architecture: Architecture, constraints: Constraints | None) -> SearchResult:
         return exploration.search(layer, architecture, objective, "optimal", cost_model, constraints)
 
     found = search(architecture, constraints)
-    best = found.best[0]
+    best = _costing(found)
     value = value_of(best, objective)
 
     prices = []

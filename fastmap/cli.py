@@ -100,7 +100,7 @@ class Interrupt:
         def handler(number: int, frame: FrameType | None) -> None:
             self.came = True
             if self.control is not None:
-                self.control.stop[0] = 1
+                self.control.stop()
             raise KeyboardInterrupt
 
         def hook(unraisable: sys.UnraisableHookArgs) -> None:
@@ -144,12 +144,15 @@ def _parser() -> Parser:
     search.add_argument("--max-energy-pj", type=float, metavar="PJ", help="only mappings within this energy")
     search.add_argument("--max-latency-cycles", type=float, metavar="N", help="only mappings within this latency")
     search.add_argument(
-        "--gap", default="0", metavar="SHARE", help="stop when this close to the optimum, as 1%% or 0.01"
+        "--gap",
+        default="0",
+        metavar="SHARE",
+        help="stop when this close to the optimum, as 1%% or 0.01; which mapping that is may differ from run to run",
     )
     search.add_argument(
         "--time-limit", type=float, metavar="S", help="seconds a layer; then the best so far, with its gap"
     )
-    search.add_argument("--top", type=int, default=10, metavar="N", help="distinct points to keep (exhaustive)")
+    search.add_argument("--top", type=int, metavar="N", help="distinct points to keep (exhaustive; default: 10)")
     search.add_argument("--threads", type=int, metavar="N", help="default: one for each processor")
     search.add_argument("-o", "--output", metavar="FILE", help="store the results in this HDF5 file")
     search.add_argument("--force", action="store_true", help="overwrite the output; search longer than an hour")
@@ -164,13 +167,13 @@ def _parser() -> Parser:
         "--explain", action="store_true", help="show loop nest, breakdown and repairs of the cost model"
     )
     evaluate.add_argument("--compare", action="store_true", help="show how far the mapping is from the best, and why")
-    evaluate.add_argument("--objective", metavar="WHAT", help="of --compare: energy, latency or edp (default)")
+    evaluate.add_argument("--objective", metavar="WHAT", help="of --compare: energy, latency, edp (default), ed2p ...")
 
     explain = _command(commands, "explain", _explain, "say why the best mapping of a layer is as it is")
     _workload(explain)
     explain.add_argument("--arch", required=True, metavar="ARCH", help="architecture: zoo name or file")
     _space(explain)
-    explain.add_argument("--objective", default="edp", metavar="WHAT", help="energy, latency or edp (default)")
+    explain.add_argument("--objective", default="edp", metavar="WHAT", help="energy, latency, edp (default), ed2p ...")
 
     count = _command(commands, "count", _count, "count the mappings of a network's layers")
     _workload(count)
@@ -209,6 +212,7 @@ def _space(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--constraints", metavar="FILE", help="constraints file, or ZigZag's mapping file")
     several: dict[str, Any] = {"action": "append", "metavar": "..."}
     group.add_argument("--spatial", **several, help="fixed spatial factors, like D1:K=32,D2:C=16,FX=3")
+    group.add_argument("--spatial-factors", **several, help="factors to choose from, like D1:K=16,32,D2:C=64")
     group.add_argument("--allow", **several, help="loops that may be unrolled, like D1:K,OX,D2:C")
     group.add_argument("--spatial-candidates", metavar="WHICH", help="complete (default), or zigzag: ZigZag's own few")
     group.add_argument("--max-spatial-mappings", type=int, metavar="N", help="only those that fill the array best")
@@ -255,13 +259,17 @@ def _chosen(options: argparse.Namespace, workload: Workload) -> list[Layer]:
     return [workload[name] for name in dict.fromkeys(options.layer)] if options.layer else list(workload)
 
 
-def _constraints(options: argparse.Namespace, architecture: Architecture) -> Callable[[Layer], Constraints]:
+def _constraints(
+    options: argparse.Namespace, workload: Workload, architecture: Architecture
+) -> Callable[[Layer], Constraints]:
     """Constraints of the file and of the options, which win."""
     from fastmap.constraints import read_options, replaced
     from fastmap.loading import load_constraints
 
     given = read_options(vars(options))
     from_file = load_constraints(options.constraints) if options.constraints else None
+    if from_file is not None:
+        from_file.check_layers(workload)
 
     def for_layer(layer: Layer) -> Constraints:
         return given if from_file is None else replaced(from_file.for_layer(layer, architecture), given)
@@ -269,17 +277,24 @@ def _constraints(options: argparse.Namespace, architecture: Architecture) -> Cal
     return for_layer
 
 
+def _architectures(names: Sequence[str], option: str) -> list[Architecture]:
+    """Load architectures; results go by their names, so these must differ."""
+    from fastmap.loading import load_architecture
+
+    architectures = [load_architecture(name) for name in names]
+    found = [architecture.name for architecture in architectures]
+    if len(set(found)) < len(found):
+        raise InputError(f"{option}: two architectures have the same name ({', '.join(found)})")
+    return architectures
+
+
 def _plans(options: argparse.Namespace) -> list[NetworkPlan]:
     """Load everything and count the spaces, for every architecture."""
     from fastmap.exploration import plan_network
-    from fastmap.loading import load_architecture
 
     workload = _load_workload(options)
     chosen = _chosen(options, workload)
-    architectures = [load_architecture(name) for name in options.arch]
-    names = [architecture.name for architecture in architectures]
-    if len(set(names)) < len(names):
-        raise InputError(f"--arch: two architectures have the same name ({', '.join(names)})")
+    architectures = _architectures(options.arch, "--arch")
     for architecture in architectures:
         for warning in architecture.warnings:
             print(f"fastmap: {architecture.name}: warning: {warning}", file=sys.stderr)
@@ -287,7 +302,7 @@ def _plans(options: argparse.Namespace) -> list[NetworkPlan]:
         plan_network(
             workload,
             architecture,
-            _constraints(options, architecture),
+            _constraints(options, workload, architecture),
             layers=chosen,
             cost_model=options.cost_model,
             data_locality=options.data_locality,
@@ -310,8 +325,8 @@ def _search(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from fastmap.control import Control
-    from fastmap.exhaustive import check_size, expected_seconds
-    from fastmap.exploration import Options, search_network
+    from fastmap.exhaustive import expected_seconds
+    from fastmap.exploration import Options, check_options, is_enumerated, search_network
     from fastmap.result import NetworkResult, SearchResult
     from fastmap.store import ResultFile, check_output
     from fastmap.text import readable_time
@@ -332,14 +347,10 @@ def _search(options: argparse.Namespace) -> int:
     _announce_compilation(options)
     plans = _plans(options)
     size = sum(plan.size for plan in plans)
-    enumerated = [
-        space
-        for plan in plans
-        for space in plan.distinct.values()
-        if how.strategy == "exhaustive" or space.constraints.allocation == "greedy"
-    ]
-    for space in enumerated:
-        check_size(space, options.threads, options.force)
+    spaces = [space for plan in plans for space in plan.distinct.values()]
+    for space in spaces:
+        check_options(space, how)
+    enumerated = [space for space in spaces if is_enumerated(space, how)]
     output = None if options.output is None else ResultFile.create(options.output, overwrite=options.force)
     if not options.quiet:
         distinct = sum(len(plan.distinct) for plan in plans)
@@ -382,7 +393,7 @@ def _search(options: argparse.Namespace) -> int:
                     break
     except KeyboardInterrupt:
         exec("")  # as in main
-        control.stop[0] = 1
+        control.stop()
     except FastmapError as error:  # what was found before is still shown
         failure = error
     finally:
@@ -503,7 +514,7 @@ def _explain(options: argparse.Namespace) -> int:
         from fastmap.locality import localize
 
         local = localize(workload, architecture)
-    constraints = _constraints(options, architecture)
+    constraints = _constraints(options, workload, architecture)
     same: dict[Any, list[Layer]] = {}
     for layer in _chosen(options, workload):
         on = local.get(layer.name, architecture)
@@ -625,10 +636,9 @@ def _counts_dict(plan: NetworkPlan, valid: dict[int, int | str]) -> dict[str, An
 
 def _macro(options: argparse.Namespace) -> int:
     from fastmap import text
-    from fastmap.loading import load_architecture
     from fastmap.macro import architecture_report
 
-    architectures = [load_architecture(name) for name in options.arch]
+    architectures = _architectures(options.arch, "macro")
     reports = [architecture_report(architecture, options.variant) for architecture in architectures]
     if options.json:
         data = {a.name: report.to_dict() for a, report in zip(architectures, reports, strict=True)}

@@ -19,6 +19,7 @@ from fastmap.dimensions import LOOP_DIMENSIONS, OPERANDS, PARTIALLY_RELEVANT, RE
 from fastmap.errors import InputError, SearchError
 from fastmap.layer import Layer
 from fastmap.mapping import Bounds, Constraints, SpatialMapping, remaining_iterations
+from fastmap.workload import Workload
 
 
 class Rule(Spec):
@@ -41,6 +42,16 @@ class ConstraintSet(Spec):
     common: Constraints = Field(default_factory=Constraints)
     layers: dict[str, Constraints] = Field(default_factory=dict)
     rules: dict[str, Rule] = Field(default_factory=dict)
+
+    def check_layers(self, workload: Workload) -> None:
+        """Refuse constraints of a layer that the workload does not have: the name may be a misspelling."""
+        names = [layer.name for layer in workload]
+        for name in self.layers:
+            if name not in names:
+                raise InputError(
+                    f"{self.source}, layers.{shown(name)}: {workload.name} has no such layer{closest(name, names)} "
+                    f"(its layers: {listed(names)})"
+                )
 
     def for_layer(self, layer: Layer, architecture: Architecture | None = None) -> Constraints:
         """Return what holds for one layer.
@@ -200,6 +211,8 @@ class _Check:
 
     def _array_dimensions(self) -> Iterator[str]:
         sizes = self.architecture.array.dimensions
+        if self.as_zigzag and self.spatial_factors:
+            yield "spatial_factors: ZigZag's generator takes no factors to choose from; leave out spatial_candidates"
         fixed = self.spatial if self.as_zigzag else {}  # otherwise SpatialMapping.problems says it
         for key, named in (("spatial", fixed), ("allowed", self.allowed), ("spatial_factors", self.spatial_factors)):
             for name in named:
@@ -460,12 +473,13 @@ def read_options(options: MappingABC[str, Any]) -> Constraints:
                 raise InputError(f"--{key.replace('_', '-')} {error.message}") from None
     for option, key, example in (
         ("spatial", "spatial", "D1:K=32,D2:C=16,FX=3"),
+        ("spatial-factors", "spatial_factors", "D1:K=16,32,D2:C=64"),
         ("allow", "allowed", "D1:K,OX,D2:C"),
         ("stationary", "stationary", "cells=W"),
         ("forbid", "forbidden", "sram=K,C"),
         ("factor", "factors", "sram:K=4,C=2..8"),
     ):
-        for text in options[option] or ():
+        for text in options[option.replace("-", "_")] or ():
             if key not in given:
                 given[key] = {}
             for piece, entry in _pieces(option, text, example):
@@ -490,10 +504,12 @@ def read_options(options: MappingABC[str, Any]) -> Constraints:
 def _pieces(option: str, text: str, example: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the parts of an option's text, each with what a constraints file would say.
 
-    Where a part names no place of its own, it belongs to the place of the part before it.
+    Where a part names no place of its own, it belongs to the place of the part before it, and in a list of factors to
+    the loop dimension before it.
     """
     place = ""
-    for part in re.split("[,*]" if option == "spatial" else ",", text):
+    marks = {"spatial": "[,*]", "spatial-factors": ",(?=[^,]*=)"}
+    for part in re.split(marks.get(option, ","), text):
         piece = part.strip()
         rest: str | None = piece
         if option in ("stationary", "forbid"):
@@ -516,7 +532,7 @@ def _pieces(option: str, text: str, example: str) -> Iterator[tuple[str, dict[st
             yield piece, {place: [rest]}
         else:
             dim, _, number = rest.partition("=")
-            yield piece, {place: {dim: _range(number) if option == "factor" else _number(number)}}
+            yield piece, {place: {dim: _factors(option, number)}}
 
 
 def _admit(option: str, piece: str, key: str, value: Any) -> None:
@@ -541,6 +557,13 @@ def _add(option: str, target: dict[str, Any], entry: dict[str, Any]) -> None:
             raise InputError(f"--{option}: gives {shown(place)} twice")
         else:
             target[place] = value
+
+
+def _factors(option: str, text: str) -> Any:
+    """Return what a part says of a loop dimension: a factor, its bounds, or the factors to choose from."""
+    if option == "spatial-factors":
+        return [_number(number) for number in text.split(",")]
+    return _range(text) if option == "factor" else _number(text)
 
 
 def _number(text: str) -> int | str:

@@ -13,17 +13,33 @@ from typing import Any
 
 import numpy as np
 
+#: Bytes of ``Control.flags``, one for each reason to stop, so that neither is lost when both come at once.
+ASKED, OUT_OF_TIME = range(2)
+
 
 @dataclass
 class Control:
     """Stops a running search; shared by all threads."""
 
-    stop: Any = field(default_factory=lambda: np.zeros(1, np.int64))
+    flags: Any = field(default_factory=lambda: np.zeros(8, np.int8))
+
+    @property
+    def halt(self) -> Any:
+        """All flags as one number, int64[1]: kernels return where it is not zero."""
+        return self.flags.view(np.int64)
 
     @property
     def stopped(self) -> bool:
         """Whether somebody asked to stop."""
-        return bool(self.stop[0])
+        return bool(self.flags[ASKED])
+
+    def stop(self) -> None:
+        """Ask to stop."""
+        self.flags[ASKED] = 1
+
+    def limit_time(self, over: bool) -> None:
+        """Stop what is limited in time, or let what follows run."""
+        self.flags[OUT_OF_TIME] = over
 
     @contextmanager
     def on_interrupt(self) -> Iterator[None]:
@@ -35,7 +51,7 @@ class Control:
         def handler(number: int, frame: FrameType | None) -> None:
             if self.stopped:
                 raise KeyboardInterrupt
-            self.stop[0] = 1
+            self.stop()
 
         before = signal.signal(signal.SIGINT, handler)
         try:

@@ -57,12 +57,10 @@ def enumerate_space(
     *,
     top: int,
     threads: int | None,
-    force: bool,
     progress: Callable[[int], object] | None,
     control: Control,
 ) -> SearchResult:
     """Cost every mapping of a space; see ``exploration.search``."""
-    check_size(space, threads, force)
     offsets = space.offsets()
     orders = int(offsets[-1])
     workers = max(1, min(threads or available_threads(), orders))
@@ -158,7 +156,7 @@ def run_threads(
             work(worker)
         except BaseException as error:
             failures.append(error)
-            control.stop[0] = 1
+            control.stop()
 
     pool = [threading.Thread(target=guarded, args=(worker,), daemon=True) for worker in range(workers)]
     reported = 0
@@ -251,7 +249,7 @@ def _run_range(
         first,
         stop,
         *reductions,
-        control.stop,
+        control.halt,
         done,
     )
     return reductions._replace(front=front)

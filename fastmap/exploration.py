@@ -9,12 +9,12 @@ from typing import Any
 from fastmap.architecture import Architecture
 from fastmap.control import Control
 from fastmap.errors import InputError
-from fastmap.exhaustive import enumerate_space
+from fastmap.exhaustive import check_size, enumerate_space
 from fastmap.layer import Layer
 from fastmap.mapping import Constraints
 from fastmap.mapspace import Mapspace
 from fastmap.optimal import solve_space
-from fastmap.result import NetworkResult, SearchResult, exponent_of
+from fastmap.result import OBJECTIVES, NetworkResult, SearchResult, exponent_of
 from fastmap.workload import Workload
 
 STRATEGIES = ("optimal", "exhaustive")
@@ -22,6 +22,7 @@ STRATEGIES = ("optimal", "exhaustive")
 #: Options of the strategy optimal only.
 LIMITS = ("max_energy_pj", "max_latency_cycles", "time_limit", "gap")
 
+DEFAULT_TOP = 10
 MAX_TOP = 100_000
 MAX_THREADS = 1024
 
@@ -36,7 +37,7 @@ class Options:
     max_latency_cycles: float | None = None
     gap: float = 0.0
     time_limit: float | None = None
-    top: int = 10
+    top: int | None = None
     threads: int | None = None
     force: bool = False
 
@@ -57,6 +58,7 @@ class Options:
         if not (_is_number(self.gap) and 0 <= self.gap < 1):
             raise InputError(f"gap must be a share of at least 0 and below 1, not {self.gap!r}")
         if self.strategy == "exhaustive":
+            check_enumerable(self.objective, "the strategy optimal")
             for name in LIMITS:
                 if getattr(self, name):
                     raise InputError(f"{name} needs the strategy optimal; an exhaustive search covers everything")
@@ -64,6 +66,15 @@ class Options:
             raise InputError("max_energy_pj makes no sense with the objective energy, which is as low as can be anyway")
         if self.objective == "latency" and self.max_latency_cycles is not None:
             raise InputError("max_latency_cycles makes no sense with the objective latency, as low as can be anyway")
+
+
+def check_enumerable(objective: str, needed: str) -> None:
+    """Refuse an objective for which an enumeration keeps nothing."""
+    if objective not in (*OBJECTIVES, "pareto"):
+        raise InputError(
+            f"the objective {objective} needs {needed}; take the best point of the Pareto front of an exhaustive "
+            "search instead"
+        )
 
 
 def _is_number(value: object) -> bool:
@@ -82,7 +93,7 @@ def search(
     max_latency_cycles: float | None = None,
     gap: float = 0.0,
     time_limit: float | None = None,
-    top: int = 10,
+    top: int | None = None,
     threads: int | None = None,
     force: bool = False,
     progress: Callable[[int], object] | None = None,
@@ -92,16 +103,18 @@ def search(
 
     Args:
         layer, architecture: what is mapped on what.
-        objective: ``energy``, ``latency``, ``edp``, ``ed2p`` (energy x latency ** 2; any power), or ``pareto``, the
-            whole front of energy and latency.
+        objective: ``energy``, ``latency``, ``edp``, ``ed2p`` (energy x latency ** 2; any power up to 9), or ``pareto``,
+            the whole front of energy and latency.
         strategy: ``optimal``: the best mapping, proven by bounds; ``exhaustive``: cost every mapping of the space, with
             the best few for energy, latency and EDP, the front, and the distributions.
         cost_model: ``zigzag``: the numbers of ZigZag 3.9.1; ``corrected``: the same without its numerical accidents.
         constraints: what to choose from; None: everything.
         max_energy_pj, max_latency_cycles: only mappings within these (strategy optimal).
-        gap: stop when the result is proven to be at most this share worse than the optimum (strategy optimal).
+        gap: stop when the result is proven to be at most this share worse than the optimum; of a front, when for every
+            mapping some point is at most this share worse in energy and in latency (strategy optimal). With several
+            threads, which of the results within the gap is returned may differ from run to run.
         time_limit: seconds after which the best mapping so far is returned, with its proven gap (strategy optimal).
-        top: how many distinct points to keep for each objective (strategy exhaustive).
+        top: how many distinct points to keep for each objective; default: 10 (strategy exhaustive).
         threads: default: one for each processor.
         force: enumerate even if it takes more than an hour.
         progress: called now and then with the number of mappings covered since the last call.
@@ -122,21 +135,13 @@ def search_space(
 ) -> SearchResult:
     """Search a space that is built already."""
     control = control or Control()
-    if options.strategy == "exhaustive" or space.constraints.allocation == "greedy":
-        if options.objective not in ("energy", "latency", "edp", "pareto"):
-            raise InputError(
-                f"the objective {options.objective} needs the strategy optimal and all allocations; take the best "
-                "point of the Pareto front of an exhaustive search instead"
-            )
-        for name in LIMITS:
-            if getattr(options, name):
-                raise InputError(f"{name} needs all allocations; with greedy allocation every order is costed anyway")
+    check_options(space, options)
+    if is_enumerated(space, options):
         return enumerate_space(
             space,
             options.objective,
-            top=options.top,
+            top=options.top or DEFAULT_TOP,
             threads=options.threads,
-            force=options.force,
             progress=progress,
             control=control,
         )
@@ -151,6 +156,29 @@ def search_space(
         progress=progress,
         control=control,
     )
+
+
+def is_enumerated(space: Mapspace, options: Options) -> bool:
+    """Whether every mapping of the space is costed, be it for the strategy or for the greedy allocation."""
+    return options.strategy == "exhaustive" or space.constraints.allocation == "greedy"
+
+
+def check_options(space: Mapspace, options: Options) -> None:
+    """Refuse options that do not go with the space.
+
+    Raises:
+        InputError, SearchError: one sentence that says why.
+    """
+    if not is_enumerated(space, options):
+        if options.top is not None:
+            raise InputError("top needs the strategy exhaustive; optimal keeps the best mapping, or front, only")
+        return
+    if space.constraints.allocation == "greedy":
+        check_enumerable(options.objective, "all allocations")
+        for name in LIMITS:
+            if getattr(options, name):
+                raise InputError(f"{name} needs all allocations; with greedy allocation every order is costed anyway")
+    check_size(space, options.threads, options.force)
 
 
 @dataclass(frozen=True)

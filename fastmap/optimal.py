@@ -50,7 +50,7 @@ def solve_space(
     workers = max(1, min(threads or available_threads(), len(space.candidates)))
     timer = None
     if time_limit is not None:
-        timer = threading.Timer(time_limit, solver.out_of_time)
+        timer = threading.Timer(min(time_limit, threading.TIMEOUT_MAX), solver.out_of_time)
         timer.daemon = True
         timer.start()
     try:
@@ -58,9 +58,8 @@ def solve_space(
     finally:
         if timer is not None:
             timer.cancel()
-    if solver.timed_out:
-        control.stop[0] = 0  # what follows has its own time
-    complete = solver.complete and gap == 0.0
+            timer.join()
+            control.limit_time(False)  # what follows has its own time
     if solver.complete and not solver.found:
         if max_energy_pj is not None or max_latency_cycles is not None:
             limits = [
@@ -72,7 +71,7 @@ def solve_space(
                 f"{space.layer.name} on {space.architecture.name}: no mapping keeps within {' and '.join(limits)}"
             )
         raise SearchError(nothing_fits(space))
-    if not solver.found and solver.timed_out:
+    if not solver.found and solver.timed_out and not control.stopped:
         raise SearchError(
             f"{space.layer.name} on {space.architecture.name}: no mapping was found within the time limit of "
             f"{time_limit:g} s"
@@ -113,8 +112,9 @@ def solve_space(
         histograms={},
         joint_histogram=None,
         statistics=statistics,
-        complete=complete,
+        complete=solver.complete and gap == 0.0,
         lower_bound=bound,
+        front_gap=gap if objective == "pareto" and solver.complete else None,
     )
 
 
@@ -181,9 +181,8 @@ class Solver:
 
     def out_of_time(self) -> None:
         """Stop because the time is up."""
-        if not self.control.stopped:
-            self.timed_out = True
-            self.control.stop[0] = 1
+        self.timed_out = True
+        self.control.limit_time(True)
 
     def covered(self) -> int:
         """Mappings of the spatial mappings that are done."""
@@ -201,7 +200,7 @@ class Solver:
     def work(self, worker: int) -> None:
         """Search one spatial mapping after the other until none is left that may be good."""
         unrolling, scratch = new_record(UNROLLING), new_record(SCRATCH)
-        while not self.control.stopped:
+        while not (self.control.stopped or self.timed_out):
             place = next(self.next)
             if place >= len(self.order):
                 return
@@ -242,7 +241,7 @@ class Solver:
                 loops=np.zeros(1, np.int64),
             ),
             statistics,
-            self.control.stop,
+            self.control.halt,
         )
         if ended == kernels.TOO_WIDE:
             raise SearchError(
@@ -263,7 +262,8 @@ class Solver:
                 self._join(new)
             elif found.best[0] < np.inf:
                 mapping = self._mapping(index, 0, found)
-                mine = (*(float(each) for each in found.best), index, mapping)
+                value, energy, cycles = (float(each) for each in found.best)
+                mine = (value, energy, cycles, index, mapping)
                 if not self.found or mine[:4] < self.found[0][:4]:
                     self.found = [mine]
 
@@ -323,7 +323,7 @@ def compile_kernels(space: Mapspace) -> float:
     """Compile (or load) the kernels of the search; return the seconds that it took."""
     start = time.perf_counter()
     stopped = Control()
-    stopped.stop[0] = 1
+    stopped.stop()
     with _compiled:
         solver = Solver(space, _goal("energy", None, None, 0.0), stopped)
         solver.shared[0] = -math.inf

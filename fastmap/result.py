@@ -33,14 +33,14 @@ def exponent_of(objective: str) -> float:
     """
     if objective in ("latency", "pareto"):
         return 1.0
-    power = re.fullmatch(r"ed(\d*)p", objective) if isinstance(objective, str) else None
-    if power is not None and power[1] != "0" and len(power[1]) <= 2:
+    power = re.fullmatch(r"ed([1-9]?)p", objective, re.ASCII) if isinstance(objective, str) else None
+    if power is not None:
         return float(power[1] or 1)
     if objective == "energy":
         return 0.0
     raise InputError(
-        f"objective must be one of {', '.join(OBJECTIVES)}, ed2p (energy x latency ** 2; or another power) and pareto, "
-        f"not {objective!r}"
+        f"objective must be one of {', '.join(OBJECTIVES)}, ed2p (energy x latency ** 2; any power up to 9) and "
+        f"pareto, not {objective!r}"
     )
 
 
@@ -92,6 +92,8 @@ class SearchResult:
     complete: bool  #: the whole space was covered
     #: Proven: no mapping of the space is better than this (pJ, cycles, pJ ns ...); None where only the whole proves it.
     lower_bound: float | None = None
+    #: Proven of a front: whatever the mapping, some point costs at most this share more, in energy and in latency.
+    front_gap: float | None = None
 
     @cached_property
     def best(self) -> list[Evaluation]:
@@ -131,9 +133,13 @@ class SearchResult:
 
     @property
     def gap(self) -> float | None:
-        """How much worse than the optimum the best mapping is at most, relative; None where nothing is proven."""
+        """How much worse than the optimum the best mapping is at most, relative; None where nothing is proven. Of a
+        front: how much worse, in energy and in latency, than any mapping some point of it is at most.
+        """
         if self.complete:
             return 0.0
+        if self.objective == "pareto":
+            return self.front_gap
         if self.lower_bound is None or not self.lower_bound > 0 or not len(self.points[self.objective]):
             return None
         return max(0.0, self.value(0) / self.lower_bound - 1.0)
@@ -147,11 +153,19 @@ class SearchResult:
             method = "every mapping of the space was costed, or a point of the front is at least as good as its bounds"
         else:
             method = "every mapping of the space was costed, or its lower bound is no better than the value"
+        if not self.complete:
+            method = "the search was stopped early"
+            if self.statistics.get("mappings_covered") == self.statistics["mappings_total"]:
+                method = "every mapping of the space was costed, or its lower bound is within the gap of " + (
+                    "some point of the front, in energy and in latency" if self.objective == "pareto" else "the value"
+                )
         certificate: dict[str, Any] = {
-            "method": method if self.complete else "the search was stopped early",
+            "method": method,
             **{name: value for name, value in self.statistics.items() if not name.startswith(("seconds", "threads"))},
             "constraints": self.constraints.to_dict(),
         }
+        if not self.complete and self.gap is not None:
+            certificate["gap"] = self.gap
         if self.objective != "pareto" and len(self.points[self.objective]):
             certificate["value"] = self.value(0)
             bound = self.value(0) if self.complete else self.lower_bound
@@ -170,8 +184,10 @@ class SearchResult:
 
     @property
     def gap_to_second(self) -> float | None:
-        """How much worse the second-best point is, relative to the best; None when there is only one."""
-        if self.objective == "pareto" or len(self.points[self.objective]) < 2:
+        """How much worse the second-best point is, relative to the best; None when there is only one, or the best
+        costs nothing.
+        """
+        if self.objective == "pareto" or len(self.points[self.objective]) < 2 or not self.value(0):
             return None
         return self.value(1) / self.value(0) - 1.0
 
@@ -245,7 +261,17 @@ class NetworkResult:
     def totals(self) -> dict[str, float]:
         """Sums over the layers, one after the other: energy_pj, latency_cycles, latency_ns, and their product
         edp_pj_ns.
+
+        Raises:
+            InputError: the search was for fronts, or was stopped before every layer here had a mapping.
         """
+        for name, result in self.results.items():
+            if result.objective == "pareto":
+                raise InputError(
+                    "the Pareto fronts of the layers do not add up to one total; search for energy, latency or edp"
+                )
+            if not len(result.points[result.objective]):
+                raise InputError(f"the search was stopped before it had a mapping of {name}, so there is no total")
         best = [result.best[0] for result in self.results.values()]
         energy = sum(each.energy_pj.total for each in best)
         cycles = sum(each.latency_cycles.total for each in best)

@@ -5,7 +5,7 @@ Layout (schema version 2)::
     /                       attributes: format, schema_version, fastmap_version, command, created, machine
     /{architecture}/{layer} attributes: inputs as JSON text (layer, architecture, constraints), objective, strategy,
                             cost_model, complete, certificate, clock_ns, lower_bound (of the optimal strategy, in the
-                            unit of the objective) and every figure of ``statistics``
+                            unit of the objective) or front_gap (of a front), and every figure of ``statistics``
         best/{objective}/   the best distinct points of each objective that the search covered: mapping_id, energy_pj,
                             latency_cycles, edp_pj_ns; only the optimum with the optimal strategy
         pareto/             the front of energy and latency, same columns; of an exhaustive search, or of one for it
@@ -66,7 +66,7 @@ HISTOGRAMS = ("energy_pj", "latency_cycles", "edp_pj_ns")
 FIXED = frozenset(
     (
         *("layer", "architecture", "constraints", "objective", "strategy", "cost_model"),
-        *("complete", "certificate", "clock_ns", "lower_bound"),
+        *("complete", "certificate", "clock_ns", "lower_bound", "front_gap"),
     )
 )
 #: How many results an error message lists.
@@ -333,8 +333,9 @@ def _write_result(group: Any, result: SearchResult) -> None:
     for name, value in attributes.items():
         # Counts beyond 64 bits are kept exactly, as text.
         group.attrs[name] = str(value) if isinstance(value, int) and value >= 2**63 else value
-    if result.lower_bound is not None:
-        group.attrs["lower_bound"] = result.lower_bound
+    for name in ("lower_bound", "front_gap"):
+        if getattr(result, name) is not None:
+            group.attrs[name] = getattr(result, name)
     group.create_group("best")
     for name, points in result.points.items():
         _write_points(group.create_group("pareto" if name == "pareto" else f"best/{name}"), points, clock_ns)
@@ -443,7 +444,7 @@ def _read_result(group: Any, name: str) -> SearchResult:
             histograms["energy_latency_latency_cycles_edges"][...],
             histograms["energy_latency"][...],
         ),
-        lower_bound=float(group.attrs["lower_bound"]) if "lower_bound" in group.attrs else None,
+        **{name: float(group.attrs[name]) for name in ("lower_bound", "front_gap") if name in group.attrs},
         statistics={name: _number(value) for name, value in group.attrs.items() if name not in FIXED},
         complete=bool(group.attrs["complete"]),
     )

@@ -161,7 +161,9 @@ def unproven(found: SearchResult) -> str:
     """What to add to a result that is not proven to be the best."""
     if found.complete or found.gap == 0.0:
         return ""
-    return "  (stopped early)" if found.gap is None else f"  (within {percent(found.gap)} of the optimum)"
+    if found.gap is None:
+        return "  (stopped early)"
+    return f"  (within {percent(found.gap)} of the {'front' if found.objective == 'pareto' else 'optimum'})"
 
 
 def effort(result: NetworkResult) -> str:
@@ -177,12 +179,13 @@ def effort(result: NetworkResult) -> str:
     covered = sum(int(found.statistics["mappings_covered"]) for found in searches)
     gaps = [found.gap for found in searches]
     worst = None if None in gaps else max(gap for gap in gaps if gap is not None)
+    near = "front" if searches[0].objective == "pareto" else "optimum"
     proof = (
         "proven optimal"
         if worst == 0.0
         else "nothing proven"
         if worst is None
-        else f"within {percent(worst)} of the optimum"
+        else f"within {percent(worst)} of the {near}"
     )
     return f"{proof}: {covered:.3g} mappings covered, {costed:,} costed {on}"
 
@@ -292,7 +295,12 @@ def objective_value(value: float, objective: str) -> str:
     """A value of an objective with its unit."""
     if objective == "latency":
         return f"{value:,.0f} cycles"
-    return energy(value) if objective == "energy" else delay_product(value)
+    from fastmap.result import exponent_of
+
+    power = int(exponent_of(objective))
+    if power < 2:
+        return delay_product(value) if power else energy(value)
+    return quantity(value * 1e-12 * 1e-9**power, f"J s{power}")
 
 
 def repairs(found: Repairs) -> str:
@@ -367,6 +375,9 @@ def comparison(found: Comparison, architecture: Architecture, differences: int =
         ("EDP", delay_product(mine.edp_pj_ns), delay_product(best.edp_pj_ns)),
         ("array use", percent(mine.utilization.array), percent(best.utilization.array)),
     ]
+    if found.objective not in ("energy", "latency", "edp"):
+        mine_value, best_value = (objective_value(value, found.objective) for value in (found.value, found.optimum))
+        rows.insert(3, (name, mine_value, best_value))
     parts = ["\n".join(lines), table(("", "this mapping", "optimum"), rows)]
     if found.differences:
         shown = [f"  {each.words}" for each in found.differences[:differences]]

@@ -355,8 +355,11 @@ def test_a_mapping_that_the_space_does_not_hold() -> None:
 
 def test_comparison_refuses_nonsense() -> None:
     mapping = Mapping.from_dict({"spatial": {}, "temporal": [["K", 2]]})
-    with pytest.raises(InputError, match="objective must be one of energy, latency, edp, not 'speed'"):
+    with pytest.raises(InputError, match=r"objective must be one of energy, latency, edp, ed2p \(.*, not 'speed'"):
         compare(Layer(K=2), AIMC, mapping, "speed")
+    for refused in (lambda: compare(Layer(K=2), AIMC, mapping, "pareto"), lambda: explain(Layer(K=2), AIMC, "pareto")):
+        with pytest.raises(InputError, match="a Pareto front has no single best mapping"):
+            refused()
     with pytest.raises(InputError, match="samples must be a positive integer, not 0"):
         compare(Layer(K=2), AIMC, mapping, samples=0)
 

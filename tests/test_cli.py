@@ -390,9 +390,41 @@ def test_limits_gap_and_time(cli: Callable[..., str]) -> None:
     assert hurried["best"][0]["edp_pj_ns"] >= edp["best"][0]["edp_pj_ns"]
 
 
-def test_an_objective_of_a_higher_power(cli: Callable[..., str]) -> None:
+def test_a_front_within_a_gap(cli: Callable[..., str]) -> None:
+    call = (
+        "search",
+        "resnet8",
+        "--layer",
+        "conv1",
+        "--arch",
+        "aimc",
+        "--quiet",
+        "--objective",
+        "pareto",
+        "--gap",
+        "5%",
+    )
+    printed = cli(*call)
+    assert "(within 5 % of the front)" in printed
+    assert printed.rstrip().split("\n")[-1].startswith("within 5 % of the front: ")
+    (network,) = parsed(cli(*call, "--json"))
+    assert network["complete"] is False
+    assert (network["layers"]["conv1"]["optimal"], network["layers"]["conv1"]["gap"]) == (False, 0.05)
+
+
+def test_an_objective_of_a_higher_power(cli: Callable[..., str], here: Path) -> None:
     call = ("search", "ds_cnn", "--layer", "pw1", "--arch", "aimc", "--quiet", "--objective", "ed2p")
     assert "best ED2P of each layer" in cli(*call)
+    best = parsed(cli(*call, "--json"))[0]["layers"]["pw1"]["best"][0]
+    (here / "m.json").write_text(json.dumps(best["mapping"]))
+    mine = ("evaluate", *call[1:6], "--mapping", "m.json", "--compare", "--objective", "ed2p")
+    printed = cli(*mine)
+    assert "ED2P equal to the proven optimum" in printed
+    assert re.search(r"^ED2P .*J s2 .*J s2$", printed, re.MULTILINE)
+    compared = parsed(cli(*mine, "--json"))["comparison"]
+    assert compared["optimum"] == pytest.approx(best["edp_pj_ns"] * best["latency_ns"])
+    (explained,) = parsed(cli("explain", *call[1:6], "--objective", "ed2p", "--json"))
+    assert explained["value"] == compared["optimum"]
 
 
 @pytest.mark.parametrize(("objective", "key"), [("energy", "energy_pj"), ("latency", "latency_cycles")])
@@ -523,6 +555,17 @@ IN_FILES: list[tuple[tuple[str, ...], dict[str, str], str]] = [
         {"ARCH": edited("read_energy_pj: 700", "read_energy_pj: -700")},
         "must be a number of at least 0, not -700",
     ),
+    (
+        SEARCH,
+        {"ARCH": edited("read_energy_pj: 700", "read_energy_pj: .nan")},
+        "must be a number of at least 0, not nan",
+    ),
+    (
+        SEARCH,
+        {"ARCH": edited("read_energy_pj: 700", "read_energy_pj: 1e308")},
+        "must be a number of at least 0 and at most 1e+15, not 1e+308",
+    ),
+    (SEARCH, {"ARCH": edited("read_energy_pj: 700", "read_energy_pj: '700'")}, "at least 0, not the text '700'"),
     (SEARCH, {"ARCH": edited("serves: D1", "serves: D7")}, "there is no array dimension D7"),
     (SEARCH, {"ARCH": "name: [\n"}, "ARCH, line"),
     (SEARCH, {"ARCH": ""}, "ARCH: is empty"),
@@ -533,6 +576,9 @@ IN_FILES: list[tuple[tuple[str, ...], dict[str, str], str]] = [
     (SEARCH, {"WORK": "layers: {}\n"}, "lists no layers"),
     (SEARCH, {"WORK": "name: x\n"}, "the key layers is missing"),
     (SEARCH, {"WORK": "layers: {conv: {K: -16}}\n"}, "K: must be a positive integer, not -16"),
+    (SEARCH, {"WORK": "layers: {conv: {K: '16'}}\n"}, "K: must be a positive integer, not the text '16'"),
+    (SEARCH, {"WORK": "layers: {conv: {K: 99999999999999999999}}\n"}, "K: must be between 1 and 9007199254740992"),
+    (SEARCH, {"WORK": "layers: {conv: {K: 1000003, C: 1000003, OX: 1000003}}\n"}, "MACs, more than 2**53"),
     (SEARCH, {"WORK": "layers: {conv: {K: 0}}\n"}, "K: must be a positive integer, not 0"),
     (SEARCH, {"WORK": "layers: {conv: {K: 2.5}}\n"}, "K: must be a positive integer, not 2.5"),
     (SEARCH, {"WORK": "layers: {a: {K: 2, from: b}}\n"}, "there is no layer b"),
@@ -587,6 +633,12 @@ ON_THE_LINE: list[tuple[tuple[str, ...], str]] = [
     ((*ZOO_SEARCH, "--cost-model", "mine"), "cost_model must be one of"),
     ((*ZOO_SEARCH, "--top", "0"), "top must be an integer from 1 to 100000, not 0"),
     ((*ZOO_SEARCH, "--top", "many"), "argument --top: invalid int value: 'many'"),
+    ((*ZOO_SEARCH, "--top", "3"), "top needs the strategy exhaustive"),
+    ((*ZOO_SEARCH, "--objective", "ed2p", "--strategy", "exhaustive"), "the objective ed2p needs the strategy optimal"),
+    ((*ZOO_SEARCH, "--objective", "ed2p", "--allocation", "greedy"), "the objective ed2p needs all allocations"),
+    ((*ZOO_SEARCH, "--gap", "1%", "--allocation", "greedy"), "gap needs all allocations"),
+    ((*ZOO_SEARCH, "--objective", "ed10p"), "objective must be one of energy, latency, edp, ed2p"),
+    ((*ZOO_SEARCH, "--objective", "ed02p"), "objective must be one of energy, latency, edp, ed2p"),
     ((*ZOO_SEARCH, "--objective", "ed0p"), "objective must be one of energy, latency, edp, ed2p"),
     ((*ZOO_SEARCH, "--gap", "2"), "gap must be a share of at least 0 and below 1, not 2.0"),
     ((*ZOO_SEARCH, "--gap", "100%"), "gap must be a share of at least 0 and below 1, not 1.0"),
@@ -601,7 +653,6 @@ ON_THE_LINE: list[tuple[tuple[str, ...], str]] = [
     ((*ZOO_SEARCH, "--objective", "energy", "--max-energy-pj", "9"), "max_energy_pj makes no sense with"),
     ((*ZOO_SEARCH, "--layer", "fc", "--quiet", "--max-energy-pj", "9"), "no mapping keeps within max_energy_pj = 9"),
     ((*ZOO_SEARCH, "--allocation", "all"), "--allocation must be one of free, even, greedy, not all"),
-    ((*ENUMERATE[:6], "--quiet", "--time-limit", "1e-9"), "no mapping was found within the time limit of 1e-09 s"),
     ((*ZOO_SEARCH, "--threads", "-2"), "threads must be an integer from 1 to 1024, not -2"),
     ((*ZOO_SEARCH, "--max-spatial-mappings", "0"), "--max-spatial-mappings must be a positive integer, not 0"),
     ((*ZOO_SEARCH, "--max-spatial-mappings", "-1"), "--max-spatial-mappings must be a positive integer, not -1"),
@@ -609,6 +660,18 @@ ON_THE_LINE: list[tuple[tuple[str, ...], str]] = [
     ((*ZOO_SEARCH, "--min-array-utilization", "nan"), "--min-array-utilization must be a positive number"),
     ((*ZOO_SEARCH, "--loop-factor-limit", "0"), "--loop-factor-limit must be a positive integer"),
     ((*ZOO_SEARCH, "--spatial-candidates", "some"), "--spatial-candidates must be one of complete, zigzag, not some"),
+    (
+        (*ZOO_SEARCH, "--spatial-candidates", "zigzag", "--spatial-factors", "D1:K=2"),
+        "ZigZag's generator takes no factors to choose from",
+    ),
+    ((*ZOO_SEARCH, "--spatial-factors", "D1:K=2", "--spatial", "D1:K=4"), "the factor 4 is not one of spatial_factors"),
+    ((*ZOO_SEARCH, "--constraints", "there.h5"), "there.h5"),
+    (("search", "there.h5", "--arch", "aimc"), "there.h5"),
+    ((*ZOO_SEARCH, "-o", ""), "is a folder"),
+    ((*ZOO_SEARCH, "-o", "notes.txt/r.h5"), "notes.txt/r.h5: the folder notes.txt does not exist"),
+    ((*ZOO_SEARCH, "-o", "other.h5", "--force"), "other.h5: is not a result file of fastmap and is not overwritten"),
+    (("explain", "ds_cnn", "--arch", "aimc", "--objective", "pareto"), "a Pareto front has no single best mapping"),
+    (("macro", "aimc", "dimc", "aimc"), "macro: two architectures have the same name (aimc, dimc, aimc)"),
     ((*ZOO_SEARCH, "--constraints", "none.yaml"), "there is no file none.yaml"),
     ((*ZOO_SEARCH, "-o", "missing/r.h5"), "missing/r.h5: the folder missing does not exist"),
     ((*ZOO_SEARCH, "-o", "."), "is a folder"),
@@ -662,6 +725,8 @@ def test_mistakes_on_the_command_line(
 ) -> None:
     with h5py.File(here / "there.h5", "w") as file:
         file.attrs["format"] = "fastmap"
+    with h5py.File(here / "other.h5", "w") as file:
+        file["precious"] = 1
     (here / "notes.txt").write_text("precious\n")
     check_refused(here, capsys, arguments, expected)
 
@@ -682,6 +747,38 @@ def test_mistakes_in_files(
     if arguments[0] == "search":
         arguments += ("-o", "out.h5", "--quiet")
     check_refused(here, capsys, arguments, expected)
+
+
+def test_a_time_limit_beyond_every_clock_is_none(cli: Callable[..., str]) -> None:
+    for limit in ("inf", "1e300"):
+        printed = cli("search", "ds_cnn", "--layer", "fc", "--arch", "aimc", "--quiet", "--time-limit", limit)
+        assert "proven optimal" in printed
+
+
+NO_ENERGY = """
+name: free
+array: {kind: mac, dimensions: {D1: 8, D2: 8}, activation_bits: 8, weight_bits: 8}
+memories:
+  cells: {size_bits: 8, operands: W, serves: [], bandwidth_bits: 8, read_energy_pj: 0, write_energy_pj: 0}
+  dram: {size_kib: 4096, operands: [I, W, O], bandwidth_bits: 64, read_energy_pj: 0, write_energy_pj: 0}
+"""
+
+
+def test_an_architecture_without_energies(
+    cli: Callable[..., str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is a share of nothing."""
+    (here / "a.yaml").write_text(NO_ENERGY)
+    (here / "w.yaml").write_text("layers: {one: {K: 8, C: 4, OX: 6}}\n")
+    call = ("search", "w.yaml", "--arch", "a.yaml", "--quiet")
+    for more in (("--strategy", "exhaustive"), ("--objective", "pareto"), ("--objective", "energy", "--gap", "1%")):
+        assert "one  " in cli(*call, *more)
+    best = parsed(cli(*call, "--json"))[0]["layers"]["one"]["best"][0]
+    (here / "m.json").write_text(json.dumps(best["mapping"]))
+    check_refused(here, capsys, ("explain", "w.yaml", "--arch", "a.yaml"), "costs no energy")
+    mapping = ("--arch", "a.yaml", "--mapping", "m.json")
+    check_refused(here, capsys, ("evaluate", "w.yaml", *mapping, "--compare"), "costs no energy")
+    assert "one on free" in cli("evaluate", "w.yaml", *mapping, "--explain")
 
 
 def test_the_table_has_every_kind_of_mistake() -> None:

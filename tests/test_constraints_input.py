@@ -305,7 +305,7 @@ class TestPlaces:
         {"innermost": [["K", 2]], "outermost": [["C", 2]]},
         {"temporal": [["C", 2]], "factors": {"dram": {"C": {"max": 2}}}, "weights_loaded_once": True},
         {"factors": {"dram": {"K": {"min": 2, "max": 8}}, "dram.W": {"K": {"max": 4}}}},
-        {"spatial_candidates": "zigzag", "spatial": {"D1": {"K": 4096}}, "spatial_factors": {"D2": {"C": [8]}}},
+        {"spatial_candidates": "zigzag", "spatial": {"D1": {"K": 4096}}},
     ],
     ids=str,
 )
@@ -323,6 +323,11 @@ def test_constraints_that_pass_for_one_layer():
     ("layer", "fields", "sentence"),
     [
         # the array
+        (
+            CONV,
+            {"spatial_candidates": "zigzag", "spatial_factors": {"D2": {"C": [8]}}},
+            "spatial_factors: ZigZag's generator takes no factors to choose from; leave out spatial_candidates",
+        ),
         (CONV, {"allowed": {"D9": ["K"]}}, "allowed.D9: aimc has no array dimension 'D9' to constrain (it has D1, D2)"),
         (
             CONV,
@@ -566,6 +571,10 @@ def options(*arguments: str) -> argparse.Namespace:
         (("--spatial", "D1:K=32,D2:C=16,FX=3"), {"spatial": {"D1": {"K": 32}, "D2": {"C": 16, "FX": 3}}}),
         (("--spatial", "D1:K=32, D2:C=16*FX=3"), {"spatial": {"D1": {"K": 32}, "D2": {"C": 16, "FX": 3}}}),
         (("--spatial", "D1:K=32", "--spatial", "D1:OX=2"), {"spatial": {"D1": {"K": 32, "OX": 2}}}),
+        (
+            ("--spatial-factors", "D1:K=16,32,OX=1, 2,D2:C=64", "--spatial-factors", "D2:FX=3"),
+            {"spatial_factors": {"D1": {"K": [16, 32], "OX": [1, 2]}, "D2": {"C": [64], "FX": [3]}}},
+        ),
         (("--allow", "D1:K,OX,D2:C"), {"allowed": {"D1": ["K", "OX"], "D2": ["C"]}}),
         (("--allow", "D1:K", "--allow", "D1:OX", "--allow", "D2:FX"), {"allowed": {"D1": ["K", "OX"], "D2": ["FX"]}}),
         (("--innermost", "OX=7,OY=7"), {"innermost": [["OX", 7], ["OY", 7]]}),
@@ -606,7 +615,8 @@ def test_options_win_over_the_file_key_by_key(tmp_path: Path) -> None:
     given = options(
         "--constraints", str(path), "--forbid", "sram_256KB=C", "--innermost", "OY=4", "--spatial", "D1:K=4"
     )
-    for_layer = _constraints(given, AIMC)
+    workload = fm.Workload(name="net", layers=[CONV, DENSE])
+    for_layer = _constraints(given, workload, AIMC)
     assert for_layer(CONV).to_dict() == {
         "inside": [["C", "K"]],
         "allocation": "greedy",
@@ -616,9 +626,17 @@ def test_options_win_over_the_file_key_by_key(tmp_path: Path) -> None:
         "spatial": {"D1": {"K": 4}},
     }
     assert for_layer(Layer(name="other", K=2)).allocation == "even"
-    limited = _constraints(options("--constraints", str(path), "--loop-factor-limit", "4"), AIMC)
+    limited = _constraints(options("--constraints", str(path), "--loop-factor-limit", "4"), workload, AIMC)
     assert limited(CONV).loop_factor_limit == 4
     assert limited(DENSE).to_dict() == {"temporal": [["C", 64]], "allocation": "even", "forbidden": {"dram": ["K"]}}
+
+
+def test_constraints_of_a_layer_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("layers: {conv: {allocation: even}, dens: {}}\n", encoding="utf-8")
+    workload = fm.Workload(name="net", layers=[CONV, DENSE])
+    with pytest.raises(InputError, match=r"layers.dens: net has no such layer; did you mean dense\? \(its layers: "):
+        _constraints(options("--constraints", str(path)), workload, AIMC)
 
 
 @pytest.mark.parametrize(
@@ -634,6 +652,19 @@ def test_options_win_over_the_file_key_by_key(tmp_path: Path) -> None:
         (("--spatial", "D1:K="), "--spatial D1:K=: must be a positive integer, not ''"),
         (("--spatial", "D1:K=2,Q=3"), "--spatial Q=3: unknown loop dimension Q (known: B, G, K, C, OY, OX, FY, FX)"),
         (("--spatial", "D1:K=2,K=3"), "--spatial: gives K twice for D1"),
+        (("--spatial-factors", "K=2"), "--spatial-factors: must look like D1:K=16,32,D2:C=64, not K=2"),
+        (("--spatial-factors", "D1:K"), "--spatial-factors: must look like D1:K=16,32,D2:C=64, not D1:K"),
+        (("--spatial-factors", ""), "--spatial-factors: must look like D1:K=16,32,D2:C=64, not ''"),
+        (("--spatial-factors", ","), "--spatial-factors: must look like D1:K=16,32,D2:C=64, not ,"),
+        (("--spatial-factors", "D1:K="), "--spatial-factors D1:K=: must be a positive integer, not ''"),
+        (("--spatial-factors", "D1:K=2,,4"), "--spatial-factors D1:K=2,,4: must be a positive integer, not ''"),
+        (("--spatial-factors", "D1:K=2,D2"), "--spatial-factors D1:K=2,D2: must be a positive integer, not D2"),
+        (("--spatial-factors", "D1:K=4,0"), "--spatial-factors D1:K=4,0: must be a positive integer, not 0"),
+        (("--spatial-factors", "D1:K=2..8"), "--spatial-factors D1:K=2..8: must be a positive integer, not 2..8"),
+        (("--spatial-factors", "D1:K=2,Q=3"), "--spatial-factors Q=3: unknown loop dimension Q"),
+        (("--spatial-factors", "D1:K=2,K=3"), "--spatial-factors: gives K twice for D1"),
+        (("--spatial-factors", "D9:K=2"), "spatial_factors.D9: aimc has no array dimension 'D9'"),
+        (("--spatial-factors", "D1:K=1000"), "the factor 1000 is larger than the array, which has 128 units"),
         (("--allow", "K,OX"), "--allow: must look like D1:K,OX,D2:C, not K,OX"),
         (("--allow", "D1:"), "--allow: must look like D1:K,OX,D2:C, not D1:"),
         (("--allow", "D1:K,k"), "--allow k: unknown loop dimension k; did you mean K? (known: "),
@@ -680,6 +711,7 @@ def test_help_says_how_options_are_written(capsys: pytest.CaptureFixture[str]) -
         printed = " ".join(capsys.readouterr().out.split())
         examples = (
             "D1:K=32,D2:C=16,FX=3",
+            "D1:K=16,32,D2:C=64",
             "D1:K,OX,D2:C",
             "OX=7,OY=7",
             "C K",

@@ -26,6 +26,8 @@ from fastmap.layer import Layer
 from fastmap.loading import load_architecture
 from fastmap.mapping import Constraints
 from fastmap.mapspace import Mapspace, decode_allocation, encode_allocation
+from fastmap.optimal import Solver
+from fastmap.result import NetworkResult
 from fastmap.workload import Workload
 
 from .problems import hardware, random_layer, read_architecture, read_layer
@@ -443,7 +445,7 @@ def test_stopping_keeps_what_is_done():
 
     def stop():
         stopped_at.append(time.perf_counter())
-        control.stop[0] = 1
+        control.stop()
 
     exhaustive.compile_kernels(build(ENDLESS, AIMC, Constraints.from_dict(FIXED)))
     timer = threading.Timer(0.4, stop)
@@ -465,7 +467,7 @@ def test_ctrl_c_stops_and_the_handler_goes_away():
 
 def test_a_search_that_is_stopped_before_it_starts_has_nothing():
     control = Control()
-    control.stop[0] = 1
+    control.stop()
     result = search(LARGE, AIMC, constraints=Constraints.from_dict(FIXED), control=control, force=True)
     assert not result.complete
     assert result.best == []
@@ -490,6 +492,37 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
         search(LARGE, AIMC, constraints=constraints, threads=2)
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_stop_at_the_moment_of_the_time_limit_is_not_lost(asked, monkeypatch):
+    """Both come while the last thread ends; what is limited in time next must run, unless somebody asked to stop."""
+    control, finish = Control(), Solver.out_of_time
+
+    def both(solver):
+        if asked:
+            control.stop()
+        finish(solver)
+
+    monkeypatch.setattr(Solver, "out_of_time", both)
+    layer = fastmap.load_workload("mobilenet_v1_025")["dw2"]
+    result = fastmap.search(layer, AIMC, "energy", cost_model="zigzag", time_limit=0.3, control=control)
+    assert not result.complete
+    assert control.stopped == asked
+    assert bool(control.halt[0]) == asked
+    following = fastmap.search(Layer(K=4, C=4), AIMC, time_limit=60.0, control=control)
+    assert following.complete == (not asked)
+
+
+def test_nothing_is_found_within_the_time_limit(monkeypatch):
+    def work(solver, worker):
+        while not solver.timed_out:
+            time.sleep(0.001)
+
+    fastmap.search(Layer(K=4, C=4), AIMC)  # compile
+    monkeypatch.setattr(Solver, "work", work)
+    with pytest.raises(SearchError, match=r"small on aimc: no mapping was found within the time limit of 1e-09 s"):
+        fastmap.search(Layer(name="small", **SMALL), AIMC, time_limit=1e-9)
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # Refusals
 # ----------------------------------------------------------------------------------------------------------------------
@@ -500,13 +533,24 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch):
     [
         (
             {"objective": "speed"},
-            "objective must be one of energy, latency, edp, ed2p (energy x latency ** 2; or another power) and pareto, "
-            "not 'speed'",
+            "objective must be one of energy, latency, edp, ed2p (energy x latency ** 2; any power up to 9) and "
+            "pareto, not 'speed'",
         ),
         ({"strategy": "guess"}, "strategy must be one of optimal, exhaustive, not 'guess'"),
         ({"cost_model": "none"}, "cost_model must be one of zigzag, corrected, not 'none'"),
         ({"top": 0}, "top must be an integer from 1 to 100000, not 0"),
         ({"top": 2.5}, "top must be an integer from 1 to 100000, not 2.5"),
+        (
+            {"objective": "ed2p", "strategy": "exhaustive"},
+            "the objective ed2p needs the strategy optimal; take the best point of the Pareto front of an exhaustive "
+            "search instead",
+        ),
+        (
+            {"objective": "ed2p", "constraints": Constraints.from_dict({"allocation": "greedy"})},
+            "the objective ed2p needs all allocations; take the best point of the Pareto front of an exhaustive search "
+            "instead",
+        ),
+        ({"top": 10}, "top needs the strategy exhaustive; optimal keeps the best mapping, or front, only"),
         ({"threads": True}, "threads must be an integer from 1 to 1024, not True"),
         ({"threads": -1}, "threads must be an integer from 1 to 1024, not -1"),
     ],
@@ -591,6 +635,19 @@ def test_totals_add_up_layer_by_layer():
     )
 
 
+def test_fronts_have_no_totals():
+    network = plan(Workload(name="net", layers=[Layer(name="first", **SMALL)]), AIMC)
+    for strategy in ("optimal", "exhaustive"):
+        found = search_plan(network, Options("pareto", strategy))
+        with pytest.raises(InputError, match="the Pareto fronts of the layers do not add up to one total"):
+            _ = found.totals
+    control = Control()
+    control.stop()
+    nothing = fastmap.search(Layer(name="first", **SMALL), AIMC, control=control)
+    with pytest.raises(InputError, match="stopped before it had a mapping of first, so there is no total"):
+        _ = NetworkResult("net", AIMC, {"first": nothing}).totals
+
+
 def test_constraints_may_differ_from_layer_to_layer():
     workload = network()
     one = Constraints(max_spatial_mappings=1)
@@ -628,7 +685,7 @@ def test_a_stopped_network_has_the_layers_it_has():
     def keep(name, result):
         kept.append(name)
         if name == "first":
-            threading.Timer(0.4, control.stop.__setitem__, (0, 1)).start()
+            threading.Timer(0.4, control.stop).start()
 
     result = search_network(plan, threads=2, force=True, control=control, keep=keep)
     assert [name for name, _ in result] == kept == ["first", "endless"]

@@ -115,7 +115,7 @@ class TestLayer:
             ({"K": 0}, ["sizes.K"]),
             ({"K": 2.5}, ["sizes.K", "2.5"]),
             ({"K": True}, ["sizes.K", "true"]),
-            ({"K": "3"}, ["sizes.K", "not 3"]),
+            ({"K": "3"}, ["sizes.K", "not the text '3'"]),
             ({"K": 10**40}, ["sizes.K", "between 1 and"]),
             ({}, ["at least one loop dimension"]),
             ({"sizes": {"Q": 3}}, ["unknown loop dimension Q"]),

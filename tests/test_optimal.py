@@ -12,7 +12,7 @@ from fastmap.architecture import Architecture
 from fastmap.errors import FastmapError, InputError, SearchError
 from fastmap.exploration import Options, search_space
 from fastmap.layer import Layer
-from fastmap.loading import load_architecture
+from fastmap.loading import load_architecture, load_workload
 from fastmap.mapping import Constraints
 from fastmap.mapspace import Mapspace
 from fastmap.result import Points, SearchResult
@@ -222,3 +222,36 @@ def test_limits_are_not_ignored_with_greedy_allocation(limit: dict[str, float]) 
     space = Mapspace.build(Layer(K=2, C=2), load_architecture("aimc"), Constraints(allocation="greedy"))
     with pytest.raises(InputError, match="needs all allocations"):
         search_space(space, Options("edp", **limit))
+
+
+@pytest.mark.parametrize("gap", [0.02, 0.2])
+def test_a_front_within_a_gap_is_near_every_point_of_the_whole(gap: float) -> None:
+    layer = load_workload("autoencoder")["fc1"]
+    space = Mapspace.build(layer, load_architecture("dimc"), None, "corrected")
+    whole = search_space(space, Options("pareto"))
+    near = search_space(space, Options("pareto", gap=gap))
+    assert whole.gap == 0.0
+    assert "gap" not in whole.certificate
+    assert not near.optimal
+    assert near.gap == near.certificate["gap"] == gap
+    assert near.certificate["method"].endswith("is within the gap of some point of the front, in energy and in latency")
+    points = near.points["pareto"]
+    assert len(whole.points["pareto"]) > len(points) > 1
+    for energy, cycles in zip(whole.points["pareto"].energy_pj, whole.points["pareto"].latency_cycles, strict=True):
+        assert any((points.energy_pj <= energy * (1 + gap)) & (points.latency_cycles <= cycles * (1 + gap)))
+
+
+def test_a_value_within_a_gap_says_how_it_is_proven() -> None:
+    space = Mapspace.build(Layer(name="conv", K=16, C=16, OX=16, FX=3), load_architecture("dimc"), None, "corrected")
+    near = search_space(space, Options("energy", gap=0.1))
+    assert near.gap == pytest.approx(0.1)
+    assert near.certificate["method"].endswith("or its lower bound is within the gap of the value")
+
+
+def test_top_needs_an_enumeration() -> None:
+    layer, architecture = Layer(K=2, C=2), load_architecture("aimc")
+    with pytest.raises(InputError, match=r"^top needs the strategy exhaustive"):
+        search_space(Mapspace.build(layer, architecture, None, "corrected"), Options("edp", top=3))
+    for constraints, strategy in ((Constraints(allocation="greedy"), "optimal"), (None, "exhaustive")):
+        space = Mapspace.build(layer, architecture, constraints, "corrected")
+        assert len(search_space(space, Options("edp", strategy, top=1)).best) == 1

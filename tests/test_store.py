@@ -159,6 +159,15 @@ def test_a_stopped_search_is_stored_as_such(tmp_path: Path, found: SearchResult)
     assert loaded.gap is None
 
 
+def test_the_gap_of_a_front_is_stored(tmp_path: Path, aimc: fm.Architecture) -> None:
+    front = fm.search(fm.load_workload("ds_cnn")["conv1"], aimc, "pareto", constraints=NARROW, gap=0.1)
+    front.save(tmp_path / "r.h5")
+    loaded = SearchResult.load(tmp_path / "r.h5")
+    assert_identical(loaded, front)
+    assert loaded.gap == loaded.front_gap == 0.1
+    assert loaded.certificate == front.certificate
+
+
 def test_the_gap_of_a_stopped_search_is_stored(tmp_path: Path, aimc: fm.Architecture) -> None:
     optimum = fm.search(fm.load_workload("ds_cnn")["conv1"], aimc, constraints=NARROW)
     value = optimum.value(0)
