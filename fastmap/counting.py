@@ -69,7 +69,7 @@ def count_valid(
                 first,
                 min(first + CHUNK, len(chosen)),
                 counts,
-                control.stop,
+                control.halt,
                 done[worker],
             )
 
