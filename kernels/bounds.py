@@ -55,6 +55,7 @@ from .traffic import (
     TRANSFER_CYCLES,
     element_bits,
     fill_boundary,
+    fill_traffic,
 )
 
 ROUNDING = 1e-12  # relative; what the last digits of a product may be worth
@@ -76,7 +77,7 @@ class Bounds(NamedTuple):
     """
 
     energy_pj: Any  #: float64[R, S]
-    energy_to_go: Any  #: float64[tuples, S]
+    energy_to_go: Any  #: float64[S, tuples]
     compute: Any  #: cycles of the array
     run: Any  #: these, rounded up to whole cycles
     window: Any  #: cycles that a port can be busy, at most: each operation rounded up
@@ -85,7 +86,8 @@ class Bounds(NamedTuple):
     lane_kind: Any  #: int64[LANES]
     base: Any  #: float64[LANES], cycles of each lane before any boundary
     lane_cycles: Any  #: float64[LANES, R, S]
-    lanes_to_go: Any  #: float64[LANES, tuples, S]
+    lanes_to_go: Any  #: float64[LANES, S, tuples]
+    transfers: Any  #: float64[N_TRANSFER, R, 4, S], see ``fill_transfers``
     loading: Any  #: float64[R, S]
     loading_to_go: Any  #: float64[3, levels + 1, S], of each operand by itself
 
@@ -98,9 +100,10 @@ def first_boundary(o):
 
 @kernel
 def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj, fit, sensitive, least):
-    """Energy of each boundary at each state, and whether the memory below it may hold its tile there.
+    """Traffic and energy of each boundary at each state where the memory below it may hold its tile.
 
     Args:
+        traffic: float64[R, S + 1, N_TRAFFIC], filled where the boundary can lie.
         energy_pj: float64[R, S], filled; infinite where the boundary cannot lie.
         fit: bool[R, S], filled. Without the other operands, but for the least that they take.
         sensitive: bool[R, S], filled: the last digit of a fractional product decides what moves (cost model zigzag);
@@ -109,6 +112,8 @@ def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj
     """
     total = states.shape[0]
     complete = total - 1
+    for o in range(3):
+        fill_traffic(problem, unrolling, states, scratch, o, problem.levels[o], complete, traffic)
     least[:] = 0.0
     for memory in range(problem.memories):
         for i in range(3):
@@ -137,9 +142,7 @@ def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj
                 sensitive[row, s] = False
                 if o == O and k == 0:
                     fit[row, s] = s == 0
-                    energy_pj[row, s] = traffic[row, 0, ENERGY_PJ]
-                    continue
-                if k == 0:
+                elif k == 0:
                     inside = True
                     for d in range(N_DIMS):
                         inside &= states[s, SIZE + d] == 1.0 or problem.relevance[o, d] == IRRELEVANT
@@ -153,6 +156,7 @@ def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj
                     fit[row, s] = needed <= limit
                 energy_pj[row, s] = np.inf
                 if fit[row, s]:
+                    fill_traffic(problem, unrolling, states, scratch, o, k, s, traffic)
                     energy_pj[row, s] = traffic[row, s, ENERGY_PJ]
                     if unrolling.fractional and unrolling.fractional_operand[o] != 0 and k > 0:
                         sensitive[row, s] = _other_rounding(
@@ -193,6 +197,10 @@ STALLED = 6  # recurring transfers beyond their own windows
 STALL_LANES = 5  # the first lanes are of the other kinds, one each; from here on they are BUSY or STALLED
 FIRST_LANES = 8  # that a search begins with; others are added when a stall is found that none has foreseen
 LANES = 20
+
+# What is known of the transfers of one direction across a boundary: rows of ``Bounds.transfers``.
+BUSY_CYCLES, STALLED_CYCLES, RESERVED_CYCLES, WHOLE_CYCLES = range(4)  # the last: of once-only ones beyond the loading
+N_TRANSFER = 4
 
 
 @kernel
@@ -296,36 +304,29 @@ def _half_shared(problem, o, k):
 
 
 @kernel
-def lane_cycles(problem, traffic, port, kind, o, k, s, count, window, run, loading):
-    """What a boundary adds to a lane.
-
-    Args:
-        window: as for ``recurring_cycles``.
-        loading: ``first_cycles`` of the boundary.
-    """
-    first = kind == SERIAL or kind == WHOLE or kind == TOTAL
-    serial = serial_loading(problem, o, k)
-    total = loading if serial and (first or kind == LOADING) else 0.0
-    if kind == LOADING:
-        return total
-    row = problem.first_row[o] + k
-    for direction in range(4):
-        level = k + side(direction)
-        if level < 0 or problem.port[o, level, direction] != port or traffic[row, s, ACTIVE + direction] == 0.0:
-            continue
-        loads = direction == READ_UP or direction == WRITE_FROM_BELOW if o == O else True
-        if first and serial and loads and count == 1.0:
-            total = max(total, traffic[row, s, TRANSFER_CYCLES + direction])
-        busy, stalled, reserved = recurring_cycles(problem, traffic, o, k, s, direction, count, window, run)
-        if kind == BUSY:
-            total += busy
-        elif kind == STALLED:
-            total += stalled
-        elif kind == SERIAL:
-            total += min(busy, reserved)
-        elif kind != WHOLE:
-            total += reserved
-    return total
+def fill_transfers(problem, states, traffic, fit, run, loading, transfers):
+    """What every boundary costs the port of each direction, whatever lies below it: float64[N_TRANSFER, R, 4, S]."""
+    for o in range(3):
+        for k in range(problem.levels[o]):
+            row = problem.first_row[o] + k
+            serial = serial_loading(problem, o, k)
+            for s in range(states.shape[0]):
+                transfers[:, row, :, s] = 0.0
+                if not fit[row, s]:
+                    continue
+                window = boundary_window(problem, states, traffic, o, k, s)
+                count = states[s, CYCLES_ABOVE]
+                for direction in range(4):
+                    if k + side(direction) < 0 or traffic[row, s, ACTIVE + direction] == 0.0:
+                        continue
+                    busy, stalled, reserved = recurring_cycles(problem, traffic, o, k, s, direction, count, window, run)
+                    transfers[BUSY_CYCLES, row, direction, s] = busy
+                    transfers[STALLED_CYCLES, row, direction, s] = stalled
+                    transfers[RESERVED_CYCLES, row, direction, s] = reserved
+                    back = o == O and (direction == READ_DOWN or direction == WRITE_FROM_ABOVE)
+                    if serial and count == 1.0 and not back:
+                        whole = traffic[row, s, TRANSFER_CYCLES + direction]
+                        transfers[WHOLE_CYCLES, row, direction, s] = max(0.0, whole - loading[row, s])
 
 
 @kernel
@@ -346,6 +347,18 @@ def lower_latency(bounds, lanes, load_w, load_i, load_o):
     spread = lanes[TOTAL] + stall * min(1.0, lanes[RESERVED] / bounds.run)
     followed = bounds.compute + stall + lanes[WHOLE]
     return max(bounds.compute + stall + loading, max(lanes[SERIAL], min(spread, followed)))
+
+
+@kernel
+def stalled_cycles(problem, traffic, port, o, k, s, count, window, run):
+    """STALLED cycles that a boundary adds to a port if its window is known."""
+    total = 0.0
+    row = problem.first_row[o] + k
+    for direction in range(4):
+        level = k + side(direction)
+        if level >= 0 and problem.port[o, level, direction] == port and traffic[row, s, ACTIVE + direction] != 0.0:
+            total += recurring_cycles(problem, traffic, o, k, s, direction, count, window, run)[1]
+    return total
 
 
 @kernel
@@ -376,25 +389,25 @@ def fill_loading_bounds(problem, states, traffic, fit, loading):
 
 
 @kernel
-def busiest_port(problem, states, traffic, fit, run):
+def busiest_port(problem, fit, loading, transfers):
     """The port with the largest part in SERIAL, of what each boundary adds at least, whatever its state."""
     added = np.zeros(problem.ports)
-    least = np.empty(4)
     for o in range(3):
         for k in range(first_boundary(o), problem.levels[o]):
             row = problem.first_row[o] + k
-            least[:] = np.inf
-            for s in range(states.shape[0]):
-                if fit[row, s]:
-                    count = states[s, CYCLES_ABOVE]
-                    for direction in range(4):
-                        busy, _, reserved = recurring_cycles(problem, traffic, o, k, s, direction, count, 0.0, run)
-                        busy = min(busy, reserved) + traffic[row, s, TRANSFER_CYCLES + direction]
-                        least[direction] = min(least[direction], busy)
             for direction in range(4):
                 level = k + side(direction)
-                if level >= 0 and problem.port[o, level, direction] >= 0 and least[direction] < np.inf:
-                    added[problem.port[o, level, direction]] += least[direction]
+                if level < 0 or problem.port[o, level, direction] < 0:
+                    continue
+                least = np.inf
+                for s in range(fit.shape[1]):
+                    if fit[row, s]:
+                        busy = transfers[BUSY_CYCLES, row, direction, s]
+                        serial = min(busy, transfers[RESERVED_CYCLES, row, direction, s])
+                        serial += transfers[WHOLE_CYCLES, row, direction, s] + loading[row, s]
+                        least = min(least, serial)
+                if least < np.inf:
+                    added[problem.port[o, level, direction]] += least
     return np.argmax(added)
 
 
@@ -409,14 +422,14 @@ def trace_path(problem, predecessor, fit, cost, paths, rows, at):
     n = 0
     while s > 0 or opened[W] > 0 or opened[I] > 0 or opened[O] > 1:
         here = tuple_number(problem, opened[W], opened[I], opened[O])
-        best = paths[here, s]
+        best = paths[s, here]
         found = False
         for o in range(3):
             row = problem.first_row[o] + opened[o] - 1
             if opened[o] > first_boundary(o) and fit[row, s] and not found:
                 opened[o] -= 1
                 before = tuple_number(problem, opened[W], opened[I], opened[O])
-                if cost[row, s] + paths[before, s] == best:
+                if cost[row, s] + paths[s, before] == best:
                     rows[n], at[n] = row, s
                     n += 1
                     found = True
@@ -424,55 +437,65 @@ def trace_path(problem, predecessor, fit, cost, paths, rows, at):
                     opened[o] += 1
         for item in range(predecessor.shape[1]):
             t = predecessor[s, item]
-            if not found and t >= 0 and paths[here, t] == best:
+            if not found and t >= 0 and paths[t, here] == best:
                 s = t
                 found = True
     return n
 
 
 @kernel
-def stall_lanes(problem, states, traffic, rows, at, n, run, window, score):
-    """What the stalls of each port (BUSY, STALLED) add up to along a path.
+def score_stalls(problem, bounds, rows, at, n, score):
+    """Raise the stalls of each port (BUSY, STALLED: float64[P, 2]) to what they add up to along a path.
 
     Args:
         rows, at: int64[n], its boundaries.
-        score: float64[P, 2], raised to the sums.
     """
-    row_operand, row_boundary = np.zeros(problem.rows, np.int64), np.zeros(problem.rows, np.int64)
+    total = np.zeros((problem.ports, 2))
+    total[:, 0] = -bounds.window
     for o in range(3):
         for k in range(problem.levels[o]):
-            row_operand[problem.first_row[o] + k], row_boundary[problem.first_row[o] + k] = o, k
-    total = np.zeros((problem.ports, 2))
-    total[:, 0] = -window
-    for i in range(n):
-        o, k, s = row_operand[rows[i]], row_boundary[rows[i]], at[i]
-        wide = boundary_window(problem, states, traffic, o, k, s)
-        for direction in range(4):
-            level = k + side(direction)
-            if level < 0 or problem.port[o, level, direction] < 0 or traffic[rows[i], s, ACTIVE + direction] == 0.0:
-                continue
-            busy, stalled, _ = recurring_cycles(
-                problem, traffic, o, k, s, direction, states[s, CYCLES_ABOVE], wide, run
-            )
-            total[problem.port[o, level, direction], 0] += busy
-            total[problem.port[o, level, direction], 1] += stalled
+            row = problem.first_row[o] + k
+            for i in range(n):
+                if rows[i] != row:
+                    continue
+                for direction in range(4):
+                    level = k + side(direction)
+                    if level >= 0 and problem.port[o, level, direction] >= 0:
+                        port = problem.port[o, level, direction]
+                        total[port, 0] += bounds.transfers[BUSY_CYCLES, row, direction, at[i]]
+                        total[port, 1] += bounds.transfers[STALLED_CYCLES, row, direction, at[i]]
     for port in range(problem.ports):
         for kind in range(2):
             score[port, kind] = max(score[port, kind], total[port, kind])
 
 
 @kernel
-def fill_lane(problem, states, traffic, fit, loading, port, kind, run, cost):
-    """``lane_cycles`` of every boundary at every state: float64[R, S], filled."""
+def fill_lane(problem, loading, transfers, port, kind, cost):
+    """What every boundary at every state adds to a lane: float64[R, S], filled."""
+    total = cost.shape[1]
     for o in range(3):
-        for k in range(first_boundary(o), problem.levels[o]):
+        for k in range(problem.levels[o]):
             row = problem.first_row[o] + k
-            for s in range(states.shape[0]):
-                cost[row, s] = 0.0
-                if fit[row, s]:
-                    wide = boundary_window(problem, states, traffic, o, k, s)
-                    count = states[s, CYCLES_ABOVE]
-                    cost[row, s] = lane_cycles(problem, traffic, port, kind, o, k, s, count, wide, run, loading[row, s])
+            cost[row] = 0.0
+            if kind < BUSY and kind != RESERVED and serial_loading(problem, o, k):
+                cost[row] = loading[row]
+            for direction in range(4):
+                level = k + side(direction)
+                if level < 0 or problem.port[o, level, direction] != port or kind == LOADING:
+                    continue
+                busy = transfers[BUSY_CYCLES, row, direction]
+                reserved = transfers[RESERVED_CYCLES, row, direction]
+                for s in range(total):
+                    if kind == BUSY:
+                        cost[row, s] += busy[s]
+                    elif kind == STALLED:
+                        cost[row, s] += transfers[STALLED_CYCLES, row, direction, s]
+                    elif kind == SERIAL:
+                        cost[row, s] += min(busy[s], reserved[s])
+                    elif kind != WHOLE:
+                        cost[row, s] += reserved[s]
+                    if kind == SERIAL or kind == WHOLE or kind == TOTAL:
+                        cost[row, s] += transfers[WHOLE_CYCLES, row, direction, s]
 
 
 @kernel
@@ -515,34 +538,45 @@ def count_tuples(problem):
 
 @kernel
 def fill_joint_paths(problem, predecessor, allowed, fit, cost, paths):
-    """The least that all open boundaries together can cost from a state inwards: float64[tuples, S], filled.
+    """The least that all open boundaries together can cost from a state inwards: float64[S, tuples], filled.
 
     All lie on one order of the loops; the capacity that they share is relaxed.
     """
     total, items = predecessor.shape
     first_w, first_i, first_o = problem.first_row[W], problem.first_row[I], problem.first_row[O]
-    for w in range(problem.levels[W] + 1):
-        for i in range(problem.levels[I] + 1):
-            for o in range(1, problem.levels[O] + 1):
-                here = tuple_number(problem, w, i, o)
-                before_w = tuple_number(problem, w - 1, i, o)
-                before_i = tuple_number(problem, w, i - 1, o)
-                for s in range(total):
-                    best = np.inf
-                    if allowed[s]:
-                        if s == 0 and w == 0 and i == 0 and o == 1:
-                            best = 0.0
-                        if w > 0 and fit[first_w + w - 1, s]:
-                            best = cost[first_w + w - 1, s] + paths[before_w, s]
-                        if i > 0 and fit[first_i + i - 1, s]:
-                            best = min(best, cost[first_i + i - 1, s] + paths[before_i, s])
-                        if o > 1 and fit[first_o + o - 1, s]:
-                            best = min(best, cost[first_o + o - 1, s] + paths[here - 1, s])
-                        for item in range(items):
-                            t = predecessor[s, item]
-                            if t >= 0 and paths[here, t] < best:
-                                best = paths[here, t]
-                    paths[here, s] = best
+    count = paths.shape[1]
+    stride_w, stride_i = (problem.levels[I] + 1) * problem.levels[O], problem.levels[O]
+    for s in range(total):
+        here = paths[s]
+        here[:] = np.inf
+        if not allowed[s]:
+            continue
+        if s == 0:
+            here[tuple_number(problem, 0, 0, 1)] = 0.0
+        for item in range(items):
+            t = predecessor[s, item]
+            if t >= 0:
+                inner = paths[t]
+                for j in range(count):
+                    here[j] = min(here[j], inner[j])
+        # Boundaries at this state: of W, then of I, then of O.
+        for w in range(problem.levels[W]):
+            if fit[first_w + w, s]:
+                added = cost[first_w + w, s]
+                for j in range((w + 1) * stride_w, (w + 2) * stride_w):
+                    here[j] = min(here[j], here[j - stride_w] + added)
+        for i in range(problem.levels[I]):
+            if fit[first_i + i, s]:
+                added = cost[first_i + i, s]
+                for w in range(problem.levels[W] + 1):
+                    start = w * stride_w + (i + 1) * stride_i
+                    for j in range(start, start + stride_i):
+                        here[j] = min(here[j], here[j - stride_i] + added)
+        for o in range(1, problem.levels[O]):
+            if fit[first_o + o, s]:
+                added = cost[first_o + o, s]
+                for j in range(o, count, stride_i):
+                    here[j] = min(here[j], here[j - 1] + added)
 
 
 @kernel
@@ -561,7 +595,8 @@ def new_bounds(problem, lattice, energy_pj, energy_to_go):
         np.zeros(LANES, np.int64),
         np.zeros(LANES),
         np.empty((LANES, problem.rows, total)),
-        np.empty((LANES, energy_to_go.shape[0], total)),
+        np.empty((LANES, *energy_to_go.shape)),
+        np.empty((N_TRANSFER, problem.rows, 4, total)),
         np.zeros((problem.rows, total)),
         np.zeros((3, MAX_LEVELS + 1, total)),
     )
@@ -574,10 +609,9 @@ def add_lane(problem, lattice, tables, bounds, port, kind):
     bounds.lanes[0] += 1
     bounds.lane_port[lane], bounds.lane_kind[lane] = port, kind
     cost, to_go = bounds.lane_cycles[lane], bounds.lanes_to_go[lane]
-    fill_lane(problem, lattice.states, tables.traffic, tables.fit, bounds.loading, port, kind, bounds.run, cost)
+    fill_lane(problem, bounds.loading, bounds.transfers, port, kind, cost)
     fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, to_go)
-    count, period = lattice.states[0, CYCLES_ABOVE], np.ceil(problem.cycles_per_operation)
-    base = lane_cycles(problem, tables.traffic, port, kind, O, 0, 0, count, period, bounds.run, 0.0)
+    base = cost[problem.first_row[O], 0]
     if kind == BUSY:
         base -= bounds.window
     elif kind == SERIAL or kind == TOTAL:
@@ -597,11 +631,12 @@ def add_first_lanes(problem, lattice, tables, bounds):
         fill_operand_paths(
             problem, lattice.predecessor, lattice.allowed, fit, o, bounds.loading, bounds.loading_to_go[o]
         )
-    port = busiest_port(problem, states, traffic, fit, bounds.run)
+    fill_transfers(problem, states, traffic, fit, bounds.run, bounds.loading, bounds.transfers)
+    port = busiest_port(problem, fit, bounds.loading, bounds.transfers)
     score = np.zeros((problem.ports, 2))
     path_row, path_at = np.empty(problem.rows, np.int64), np.empty(problem.rows, np.int64)
     n = trace_path(problem, lattice.predecessor, fit, bounds.energy_pj, bounds.energy_to_go, path_row, path_at)
-    stall_lanes(problem, states, traffic, path_row, path_at, n, bounds.run, bounds.window, score)
+    score_stalls(problem, bounds, path_row, path_at, n, score)
     for lane in range(FIRST_LANES):
         kind = lane
         if lane >= STALL_LANES:
@@ -614,7 +649,7 @@ def add_first_lanes(problem, lattice, tables, bounds):
         if kind != RESERVED:
             cost, to_go = bounds.lane_cycles[lane], bounds.lanes_to_go[lane]
             n = trace_path(problem, lattice.predecessor, fit, cost, to_go, path_row, path_at)
-            stall_lanes(problem, states, traffic, path_row, path_at, n, bounds.run, bounds.window, score)
+            score_stalls(problem, bounds, path_row, path_at, n, score)
             for known in range(STALL_LANES, bounds.lanes[0]):
                 score[bounds.lane_port[known], bounds.lane_kind[known] - BUSY] = 0.0
 

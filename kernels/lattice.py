@@ -59,7 +59,7 @@ def build_lattice(problem, rules, remaining):
     allowed_states(rules, states, allowed)
     ruled = rules.n_innermost > 0 or rules.n_outermost > 0 or np.any(rules.inside != 0)
     packed, irrelevant = np.zeros(total, np.uint64), np.zeros(3, np.uint64)
-    width, guards = _pack_states(problem, rules, items, item_dim, item_count, packed, irrelevant)
+    width, guards = _pack_states(problem, predecessor, item_dim, item_count, packed, irrelevant)
     lattice = Lattice(
         loops,
         states,
@@ -77,26 +77,28 @@ def build_lattice(problem, rules, remaining):
 
 
 @kernel
-def _pack_states(problem, rules, items, item_dim, item_count, packed, irrelevant):
+def _pack_states(problem, predecessor, item_dim, item_count, packed, irrelevant):
     """Fill ``packed`` and ``irrelevant``; returns the bits that it takes and the guard bits."""
-    chain = rules.n_fixed >= 0
+    total, items = predecessor.shape
     guards = np.uint64(0)
+    unit = np.zeros(items, np.uint64)
     shift = 0
-    stride = 1
     for i in range(items):
         width = 1
         while (1 << width) <= item_count[i]:
             width += 1
         if shift + width + 1 <= 64:
+            unit[i] = np.uint64(1) << np.uint64(shift)
             guards |= np.uint64(1) << np.uint64(shift + width)
             for o in range(3):
                 if problem.relevance[o, item_dim[i]] == IRRELEVANT:
                     irrelevant[o] |= np.uint64(((1 << width) - 1) << shift)
-            for s in range(packed.size):
-                below = (1 if i < s else 0) if chain else (s // stride) % (item_count[i] + 1)
-                packed[s] |= np.uint64(below) << np.uint64(shift)
-        stride *= item_count[i] + 1
         shift += width + 1
+    for s in range(1, total):
+        i = 0
+        while predecessor[s, i] < 0:
+            i += 1
+        packed[s] = packed[predecessor[s, i]] + unit[i]
     return shift, guards
 
 
@@ -167,27 +169,33 @@ def fill_lattice(problem, rules, items, item_dim, item_size, item_count, states,
     """Fill the tables, in whatever memory they come: float64[S, N_STATE] and int64[S, items]."""
     total = states.shape[0]
     chain = rules.n_fixed >= 0
-    below = np.zeros(items, np.int64)
-    stride = np.empty(items, np.int64)
+    below = np.zeros(items, np.int64)  # of each item, in this state
+    stride = np.ones(items, np.int64)
     step = 1
     for i in range(items):
-        stride[i] = step
+        stride[i] = step if not chain else 1
         step *= item_count[i] + 1
+    states[0, :] = 1.0
     for s in range(total):
-        for column in range(N_STATE):
-            states[s, column] = 1.0
+        if s > 0:
+            i = 0
+            while below[i] == item_count[i]:
+                if chain:
+                    i += 1
+                    continue
+                below[i] = 0
+                i += 1
+            below[i] += 1
+            inner = s - stride[i]
+            for column in range(N_STATE):
+                states[s, column] = states[inner, column]
+            states[s, CYCLES] *= item_size[i]
+            states[s, SIZE + item_dim[i]] *= item_size[i]
         reduces = False
         for i in range(items):
-            if chain:
-                below[i] = 1 if i < s else 0
-                successor[s, i] = s + 1 if i == s else -1
-            else:
-                below[i] = (s // stride[i]) % (item_count[i] + 1)
-                successor[s, i] = s + stride[i] if below[i] < item_count[i] else -1
-            for _ in range(below[i]):
-                states[s, CYCLES] *= item_size[i]
-                states[s, SIZE + item_dim[i]] *= item_size[i]
-            reduces |= below[i] < item_count[i] and problem.relevance[O, item_dim[i]] == IRRELEVANT
+            more = below[i] < item_count[i]
+            successor[s, i] = s + stride[i] if more and (not chain or i == s) else -1
+            reduces |= more and problem.relevance[O, item_dim[i]] == IRRELEVANT
         states[s, REDUCES_ABOVE] = 1.0 if reduces else 0.0
     for s in range(total):
         states[s, CYCLES_ABOVE] = states[total - 1, CYCLES] / states[s, CYCLES]

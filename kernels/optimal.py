@@ -30,9 +30,9 @@ from .bounds import (
     fill_bounds,
     fill_joint_paths,
     first_boundary,
-    lane_cycles,
     lower_latency,
     new_bounds,
+    stalled_cycles,
     tuple_number,
     widest_window,
 )
@@ -49,7 +49,7 @@ from .goals import (
 )
 from .lattice import all_irrelevant, build_lattice, lies_below, may_follow
 from .problem import MAX_MEMORIES, I, O, W, unroll
-from .traffic import CYCLES, CYCLES_ABOVE, ENERGY_PJ, N_TRAFFIC, fill_tables
+from .traffic import CYCLES, CYCLES_ABOVE, ENERGY_PJ, N_TRAFFIC, fill_content
 
 # How a search of one candidate ended.
 DONE, STOPPED, TOO_WIDE = range(3)
@@ -123,18 +123,18 @@ def search_candidate(
     total = states.shape[0]
     complete = total - 1
     content, traffic = np.empty((problem.rows, total)), np.empty((problem.rows, total + 1, N_TRAFFIC))
-    fill_tables(problem, unrolling, states, scratch, content, traffic)
+    fill_content(problem, unrolling, states, scratch, content)
     energy_pj = np.empty((problem.rows, total))
     fit, sensitive = np.zeros((problem.rows, total), np.bool_), np.zeros((problem.rows, total), np.bool_)
     least = np.empty((MAX_MEMORIES, 3))
     fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj, fit, sensitive, least)
     tables = Tables(content, traffic, fit, sensitive)
-    energy_to_go = np.empty((count_tuples(problem), total))
+    energy_to_go = np.empty((total, count_tuples(problem)))
     fill_joint_paths(problem, lattice.predecessor, lattice.allowed, fit, energy_pj, energy_to_go)
     # Constant part: the array, and the output leaving it in every cycle.
     base_pj = array_pj + traffic[problem.first_row[O], 0, ENERGY_PJ]
     root = tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])
-    least_pj = base_pj + energy_to_go[root, complete]
+    least_pj = base_pj + energy_to_go[complete, root]
     compute = states[complete, CYCLES] * problem.cycles_per_operation
     front = found.front
     if least_pj == np.inf or hopeless(goal, least_pj, compute, np.inf, shared[0], front, found.count[1], others):
@@ -290,7 +290,7 @@ def _lower_cycles(bounds, chain, depth, to_go, opened, s):
         return bounds.compute
     total = np.empty(LANES)
     for lane in range(lanes):
-        total[lane] = chain.lanes[depth, lane] + bounds.lanes_to_go[lane, to_go, s]
+        total[lane] = chain.lanes[depth, lane] + bounds.lanes_to_go[lane, s, to_go]
     loading = chain.loading[depth]
     return lower_latency(
         bounds,
@@ -325,7 +325,7 @@ def _expand(
         loading = chain.loading[depth]
         complete = lattice.allowed.size - 1
         for s in range(here + 1):
-            if not tables.fit[row, s] or bounds.energy_to_go[after, s] == np.inf:
+            if not tables.fit[row, s] or bounds.energy_to_go[s, after] == np.inf:
                 continue
             # The loop that follows a boundary is never irrelevant to the operand.
             if s == here:
@@ -335,12 +335,12 @@ def _expand(
                     continue
             elif not lattice.allowed[s] or not lies_below(lattice, s, here) or not may_follow(lattice, s, here, 1 << o):
                 continue
-            lower_pj = chain.energy_pj[depth] + bounds.energy_pj[row, s] + bounds.energy_to_go[after, s]
+            lower_pj = chain.energy_pj[depth] + bounds.energy_pj[row, s] + bounds.energy_to_go[s, after]
             statistics[CHAINS] += 1
             lower_cycles = bounds.compute
             if lanes > 0:
                 for lane in range(lanes):
-                    added = bounds.lane_cycles[lane, row, s] + bounds.lanes_to_go[lane, after, s]
+                    added = bounds.lane_cycles[lane, row, s] + bounds.lanes_to_go[lane, s, after]
                     total[lane] = chain.lanes[depth, lane] + added
                 for other in range(3):
                     own = other == o
@@ -400,22 +400,11 @@ def _place(problem, unrolling, lattice, tables, bounds, least, chain, depth, o, 
     known = 0 < k < problem.levels[o] - 1 and s != end and all_irrelevant(lattice, o, s, end)
     for lane in range(lanes):
         chain.lanes[depth, lane] = chain.lanes[below, lane] + bounds.lane_cycles[lane, row, s]
-        if known:
+        if known and bounds.lane_kind[lane] == STALLED:
             window = widest_window(problem, states, tables.traffic, o, k + 1, end, s, True)
-            chain.lanes[depth, lane] -= bounds.lane_cycles[lane, row + 1, end]
-            chain.lanes[depth, lane] += lane_cycles(
-                problem,
-                tables.traffic,
-                bounds.lane_port[lane],
-                bounds.lane_kind[lane],
-                o,
-                k + 1,
-                end,
-                states[end, CYCLES_ABOVE],
-                window,
-                bounds.run,
-                bounds.loading[row + 1, end],
-            )
+            port, count = bounds.lane_port[lane], states[end, CYCLES_ABOVE]
+            stalled = stalled_cycles(problem, tables.traffic, port, o, k + 1, end, count, window, bounds.run)
+            chain.lanes[depth, lane] += stalled - bounds.lane_cycles[lane, row + 1, end]
     for memory in range(problem.memories):
         chain.bits[depth, memory] = chain.bits[below, memory]
     if k == 0:

@@ -15,6 +15,7 @@ from .problem import (
     EXACT_TILES,
     FRACTIONAL,
     FULL_TILES,
+    INTEGER,
     IRRELEVANT,
     N_DIMS,
     ONE_UNROLLING,
@@ -202,22 +203,39 @@ def _reduces(problem, unrolling, version, k):
 
 
 @kernel
-def fill_tables(problem, unrolling, states, scratch, content, traffic):
-    """Fill every (row, state); the last state is complete. Temporal iterations first, then times the unrolling."""
-    total_cycles = states[states.shape[0] - 1, CYCLES]
+def fill_content(problem, unrolling, states, scratch, content):
+    """Fill the content table: float64[R, S]. Temporal iterations first, then times the unrolling."""
     for o in range(3):
         for k in range(problem.levels[o] + 1):
             row = problem.first_row[o] + k
             for s in range(states.shape[0]):
-                for version in range(2):
-                    for d in range(N_DIMS):
-                        scratch.size[d] = states[s, SIZE + d] * unrolling.below[version, row, d]
-                    size = tensor_size(problem, o, scratch.size)
-                    if version == FRACTIONAL:
-                        content[row, s] = largest_tile(problem, o, scratch.size, size)
-                    # The boundary inside level 0 moves single elements, whatever the state: only its period counts.
-                    scratch.elements[version] = tile_elements(problem.repairs, size) if k > 0 else 1.0
+                for d in range(N_DIMS):
+                    scratch.size[d] = states[s, SIZE + d] * unrolling.below[FRACTIONAL, row, d]
+                content[row, s] = largest_tile(problem, o, scratch.size, tensor_size(problem, o, scratch.size))
+
+
+@kernel
+def fill_traffic(problem, unrolling, states, scratch, o, k, s, traffic):
+    """Fill one cell of the traffic table."""
+    row = problem.first_row[o] + k
+    scratch.elements[FRACTIONAL] = scratch.elements[INTEGER] = 1.0
+    if k > 0:  # the boundary inside level 0 moves single elements, whatever the state: only its period counts
+        for version in range(2):
+            for d in range(N_DIMS):
+                scratch.size[d] = states[s, SIZE + d] * unrolling.below[version, row, d]
+            scratch.elements[version] = tile_elements(problem.repairs, tensor_size(problem, o, scratch.size))
+    total_cycles = states[states.shape[0] - 1, CYCLES]
+    fill_boundary(problem, unrolling, states, total_cycles, o, k, s, scratch.elements, traffic, s)
+
+
+@kernel
+def fill_tables(problem, unrolling, states, scratch, content, traffic):
+    """Fill every (row, state); the last state is complete."""
+    fill_content(problem, unrolling, states, scratch, content)
+    for o in range(3):
+        for k in range(problem.levels[o] + 1):
+            for s in range(states.shape[0]):
                 # The top memory is filled once all loops are in; the output leaves the array below every loop.
                 if (k == problem.levels[o] and s < states.shape[0] - 1) or (o == O and k == 0 and s > 0):
                     continue
-                fill_boundary(problem, unrolling, states, total_cycles, o, k, s, scratch.elements, traffic, s)
+                fill_traffic(problem, unrolling, states, scratch, o, k, s, traffic)
