@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -129,6 +129,18 @@ def _goal(objective: str, max_energy_pj: float | None, max_latency_cycles: float
     return goal
 
 
+@dataclass(frozen=True)
+class Best:
+    """A mapping found, and the place of its spatial mapping in the order of the search."""
+
+    value: float
+    place: int
+    energy_pj: float
+    latency_cycles: float
+    index: int
+    mapping: Mapping
+
+
 class Solver:
     """Searches the spatial mappings of a space in the order of their bounds; its state is shared by all threads."""
 
@@ -156,13 +168,11 @@ class Solver:
             self.bound = bounds[:, 0] * bounds[:, 1] ** float(goal["exponent"])
         self.bounds = bounds
         self.order = np.argsort(self.bound, kind="stable").tolist()
-        self.next = itertools.count()
+        self.next = 0
         self.lock = threading.Lock()
         self.shared = np.full(1, np.inf)
         self.front: Any = np.zeros(0, POINT)  # of what was found so far
-        self.found: list[
-            tuple[float, float, float, int, Mapping]
-        ] = []  # value, energy, latency, spatial index, mapping
+        self.found: list[Best] = []
         self.statistics = np.zeros(goals.N_STATISTICS, np.int64)
         self.searched = 0
         self.finished = 0
@@ -194,28 +204,30 @@ class Solver:
 
     def lower_bound(self) -> float:
         """What no mapping of the space is better than: pJ, cycles, or their product."""
-        value = self.found[0][0] / (1.0 + float(self.goal["slack"])) if self.found else math.inf
+        value = self.found[0].value / (1.0 + float(self.goal["slack"])) if self.found else math.inf
         return min([value, *(float(self.bound[index]) for index in self.open)])
 
     def work(self, worker: int) -> None:
         """Search one spatial mapping after the other until none is left that may be good."""
         unrolling, scratch = new_record(UNROLLING), new_record(SCRATCH)
         while not (self.control.stopped or self.timed_out):
-            place = next(self.next)
-            if place >= len(self.order):
-                return
-            index = self.order[place]
-            energy, cycles = self.bounds[index] * (1.0 - TINY)
             with self.lock:
+                if self.next == len(self.order):
+                    return
+                place = self.next
+                self.next += 1
+                # All that is found by now is of smaller places, and wins against equals.
                 others = self.front
-                hopeless = goals.hopeless(self.goal, energy, cycles, np.inf, self.shared[0], others[:0], 0, others)
-            if not hopeless:
-                self._search(index, unrolling, scratch, others)
-            else:
-                with self.lock:
+                known = self.found[0].value if self.found and not self.front_wanted else np.inf
+                index = self.order[place]
+                energy, cycles = self.bounds[index]
+                if goals.hopeless(self.goal, energy, cycles, known, self.shared[0], others[:0], 0, others):
                     self._cover(index)
+                    continue
+            self._search(place, unrolling, scratch, known, others)
 
-    def _search(self, index: int, unrolling: Any, scratch: Any, others: Any) -> None:
+    def _search(self, place: int, unrolling: Any, scratch: Any, known: float, others: Any) -> None:
+        index = self.order[place]
         space = self.space
         statistics = np.zeros(goals.N_STATISTICS, np.int64)
         ended, found = kernels.search_candidate(
@@ -232,13 +244,13 @@ class Solver:
             self.shared,
             others,
             Found(
-                best=np.full(3, np.inf),
+                best=np.array([known, np.inf, np.inf]),
                 count=np.zeros(2, np.int64),
                 front=np.zeros(16, POINT),
                 loop_dim=np.zeros((1, MAX_LOOPS), np.int64),
                 loop_size=np.zeros((1, MAX_LOOPS), np.int64),
                 cuts=np.zeros((1, 3, MAX_LEVELS), np.int64),
-                loops=np.zeros(1, np.int64),
+                loops=np.full(1, -1, np.int64),
             ),
             statistics,
             self.control.halt,
@@ -255,30 +267,33 @@ class Solver:
                 self.finished += 1
                 self._cover(index)
             if self.front_wanted:
-                new = []
-                for point in found.front[: found.count[1]]:
-                    mapping = self._mapping(index, int(point["rank"]), found)
-                    new.append((0.0, float(point["energy_pj"]), float(point["latency_cycles"]), index, mapping))
-                self._join(new)
-            elif found.best[0] < np.inf:
-                mapping = self._mapping(index, 0, found)
+                points = found.front[: found.count[1]]
+                self._join(
+                    [
+                        Best(0.0, place, float(energy), float(cycles), index, self._mapping(index, int(rank), found))
+                        for energy, cycles, rank in zip(
+                            points["energy_pj"], points["latency_cycles"], points["rank"], strict=True
+                        )
+                    ]
+                )
+            elif found.loops[0] >= 0:
                 value, energy, cycles = (float(each) for each in found.best)
-                mine = (value, energy, cycles, index, mapping)
-                if not self.found or mine[:4] < self.found[0][:4]:
+                mine = Best(value, place, energy, cycles, index, self._mapping(index, 0, found))
+                if not self.found or (mine.value, place) < (self.found[0].value, self.found[0].place):
                     self.found = [mine]
 
-    def _join(self, new: list[tuple[float, float, float, int, Mapping]]) -> None:
-        """Add points to the front; of equal ones the one of the smallest spatial index stays."""
+    def _join(self, new: list[Best]) -> None:
+        """Add points to the front; of equal ones that of the smallest place stays."""
         if not new:
             return
-        kept: list[tuple[float, float, float, int, Mapping]] = []
-        for point in sorted([*self.found, *new], key=lambda each: each[1:4]):
-            if not kept or point[2] < kept[-1][2]:
+        kept: list[Best] = []
+        for point in sorted([*self.found, *new], key=lambda each: (each.energy_pj, each.latency_cycles, each.place)):
+            if not kept or point.latency_cycles < kept[-1].latency_cycles:
                 kept.append(point)
         self.found = kept
         self.front = np.zeros(len(kept), POINT)
-        self.front["energy_pj"] = [point[1] for point in kept]
-        self.front["latency_cycles"] = [point[2] for point in kept]
+        self.front["energy_pj"] = [point.energy_pj for point in kept]
+        self.front["latency_cycles"] = [point.latency_cycles for point in kept]
 
     def _mapping(self, index: int, place: int, found: Any) -> Mapping:
         n = int(found.loops[place])
@@ -296,13 +311,13 @@ class Solver:
 
     def points(self) -> Points:
         """What was found, with its identities."""
-        identity = [self.space.identify(point[3], point[4]) for point in self.found]
+        identity = [self.space.identify(point.index, point.mapping) for point in self.found]
         if any(max(each) >= 2**64 for each in identity):
             raise SearchError(f"{self.space.layer.name}: the space has too many orders to number them")
         return Points(
             np.array(identity, np.uint64).reshape(-1, 3),
-            np.array([point[1] for point in self.found], float),
-            np.array([point[2] for point in self.found], float),
+            np.array([point.energy_pj for point in self.found], float),
+            np.array([point.latency_cycles for point in self.found], float),
         )
 
 
@@ -328,5 +343,5 @@ def compile_kernels(space: Mapspace) -> float:
         solver = Solver(space, _goal("energy", None, None, 0.0), stopped)
         solver.shared[0] = -math.inf
         goals.hopeless(solver.goal, 0.0, 0.0, np.inf, solver.shared[0], solver.front[:0], 0, solver.front)
-        solver._search(0, new_record(UNROLLING), new_record(SCRATCH), solver.front)
+        solver._search(0, new_record(UNROLLING), new_record(SCRATCH), np.inf, solver.front)
     return time.perf_counter() - start

@@ -89,7 +89,7 @@ class Bounds(NamedTuple):
     lanes_to_go: Any  #: float64[LANES, S, tuples]
     transfers: Any  #: float64[N_TRANSFER, R, 4, S], see ``fill_transfers``
     loading: Any  #: float64[R, S]
-    loading_to_go: Any  #: float64[3, levels + 1, S], of each operand by itself
+    loading_to_go: Any  #: float64[LOADS, levels + 1, S]
 
 
 @kernel
@@ -186,7 +186,7 @@ def _other_rounding(problem, unrolling, states, content, traffic, o, k, s, scrat
 
 
 # What a lane of cycles adds up over the boundaries of a chain; but for LOADING, of one port.
-SERIAL = 0  # recurring transfers in turn, but no more than their bandwidth, and WHOLE
+QUEUED = 0  # BUSY and WHOLE
 RESERVED = 1  # the bandwidth of recurring transfers, in cycles of the run
 WHOLE = 2  # the first loading, once-only transfers whole
 TOTAL = 3  # RESERVED and WHOLE
@@ -197,6 +197,7 @@ STALLED = 6  # recurring transfers beyond their own windows
 STALL_LANES = 5  # the first lanes are of the other kinds, one each; from here on they are BUSY or STALLED
 FIRST_LANES = 8  # that a search begins with; others are added when a stall is found that none has foreseen
 LANES = 20
+LOADS = 5  # loading of W, I and O, and what of it is not serial, of W and I
 
 # What is known of the transfers of one direction across a boundary: rows of ``Bounds.transfers``.
 BUSY_CYCLES, STALLED_CYCLES, RESERVED_CYCLES, WHOLE_CYCLES = range(4)  # the last: of once-only ones beyond the loading
@@ -330,7 +331,7 @@ def fill_transfers(problem, states, traffic, fit, run, loading, transfers):
 
 
 @kernel
-def lower_latency(bounds, lanes, load_w, load_i, load_o):
+def lower_latency(bounds, lanes, load):
     """Least latency of what adds up to these lanes: computation, stalls and loading.
 
     Once-only transfers are spread over what the recurring ones leave of a port during the run and its stalls. So
@@ -338,15 +339,27 @@ def lower_latency(bounds, lanes, load_w, load_i, load_o):
 
     Args:
         lanes: float64[LANES], sums over all boundaries.
-        load_w, load_i, load_o: loading of each operand by itself.
+        load: float64[LOADS], loading of each operand by itself.
+
+    Returns:
+        (cycles, the same by the first lanes alone)
     """
     stall = 0.0
-    for lane in range(STALL_LANES, bounds.lanes[0]):
+    for lane in range(STALL_LANES, min(FIRST_LANES, bounds.lanes[0])):
         stall = max(stall, lanes[lane])
-    loading = max(lanes[LOADING], max(load_w, load_i) + load_o)
+    by_first = _lower_latency(bounds, lanes, load, stall)
+    for lane in range(FIRST_LANES, bounds.lanes[0]):
+        stall = max(stall, lanes[lane])
+    return _lower_latency(bounds, lanes, load, stall), by_first
+
+
+@kernel
+def _lower_latency(bounds, lanes, load, stall):
+    beside = min(load[3 + W], load[3 + I])  # the loading of the other is in parallel
+    loading = max(lanes[LOADING] + beside, max(load[W], load[I]) + load[O])
     spread = lanes[TOTAL] + stall * min(1.0, lanes[RESERVED] / bounds.run)
-    followed = bounds.compute + stall + lanes[WHOLE]
-    return max(bounds.compute + stall + loading, max(lanes[SERIAL], min(spread, followed)))
+    followed = max(lanes[QUEUED], bounds.compute + stall + lanes[WHOLE])
+    return max(bounds.compute + stall + loading, min(spread, followed) + beside)
 
 
 @kernel
@@ -390,7 +403,7 @@ def fill_loading_bounds(problem, states, traffic, fit, loading):
 
 @kernel
 def busiest_port(problem, fit, loading, transfers):
-    """The port with the largest part in SERIAL, of what each boundary adds at least, whatever its state."""
+    """The port with the largest part in QUEUED, of what each boundary adds at least, whatever its state."""
     added = np.zeros(problem.ports)
     for o in range(3):
         for k in range(first_boundary(o), problem.levels[o]):
@@ -402,10 +415,9 @@ def busiest_port(problem, fit, loading, transfers):
                 least = np.inf
                 for s in range(fit.shape[1]):
                     if fit[row, s]:
-                        busy = transfers[BUSY_CYCLES, row, direction, s]
-                        serial = min(busy, transfers[RESERVED_CYCLES, row, direction, s])
-                        serial += transfers[WHOLE_CYCLES, row, direction, s] + loading[row, s]
-                        least = min(least, serial)
+                        queued = transfers[BUSY_CYCLES, row, direction, s]
+                        queued += transfers[WHOLE_CYCLES, row, direction, s] + loading[row, s]
+                        least = min(least, queued)
                 if least < np.inf:
                     added[problem.port[o, level, direction]] += least
     return np.argmax(added)
@@ -486,15 +498,13 @@ def fill_lane(problem, loading, transfers, port, kind, cost):
                 busy = transfers[BUSY_CYCLES, row, direction]
                 reserved = transfers[RESERVED_CYCLES, row, direction]
                 for s in range(total):
-                    if kind == BUSY:
+                    if kind == BUSY or kind == QUEUED:
                         cost[row, s] += busy[s]
                     elif kind == STALLED:
                         cost[row, s] += transfers[STALLED_CYCLES, row, direction, s]
-                    elif kind == SERIAL:
-                        cost[row, s] += min(busy[s], reserved[s])
                     elif kind != WHOLE:
                         cost[row, s] += reserved[s]
-                    if kind == SERIAL or kind == WHOLE or kind == TOTAL:
+                    if kind == QUEUED or kind == WHOLE or kind == TOTAL:
                         cost[row, s] += transfers[WHOLE_CYCLES, row, direction, s]
 
 
@@ -598,7 +608,7 @@ def new_bounds(problem, lattice, energy_pj, energy_to_go):
         np.empty((LANES, *energy_to_go.shape)),
         np.empty((N_TRANSFER, problem.rows, 4, total)),
         np.zeros((problem.rows, total)),
-        np.zeros((3, MAX_LEVELS + 1, total)),
+        np.zeros((LOADS, MAX_LEVELS + 1, total)),
     )
 
 
@@ -614,7 +624,7 @@ def add_lane(problem, lattice, tables, bounds, port, kind):
     base = cost[problem.first_row[O], 0]
     if kind == BUSY:
         base -= bounds.window
-    elif kind == SERIAL or kind == TOTAL:
+    elif kind == QUEUED or kind == TOTAL:
         base += bounds.compute - bounds.window
     bounds.base[lane] = base
 
@@ -627,10 +637,14 @@ def add_first_lanes(problem, lattice, tables, bounds):
     """
     states, traffic, fit = lattice.states, tables.traffic, tables.fit
     fill_loading_bounds(problem, states, traffic, fit, bounds.loading)
+    beside = np.zeros(bounds.loading.shape)
     for o in range(3):
-        fill_operand_paths(
-            problem, lattice.predecessor, lattice.allowed, fit, o, bounds.loading, bounds.loading_to_go[o]
-        )
+        for k in range(problem.levels[o]):
+            if not serial_loading(problem, o, k):
+                beside[problem.first_row[o] + k] = bounds.loading[problem.first_row[o] + k]
+    for j in range(LOADS):
+        cost = bounds.loading if j < 3 else beside
+        fill_operand_paths(problem, lattice.predecessor, lattice.allowed, fit, j % 3, cost, bounds.loading_to_go[j])
     fill_transfers(problem, states, traffic, fit, bounds.run, bounds.loading, bounds.transfers)
     port = busiest_port(problem, fit, bounds.loading, bounds.transfers)
     score = np.zeros((problem.ports, 2))

@@ -24,13 +24,13 @@ class Found(NamedTuple):
     The arrays of mappings and points are doubled when they are full.
     """
 
-    best: Any  #: float64[3], value (infinite: none yet), energy in pJ and latency in cycles of the best
+    best: Any  #: float64[3], value, energy in pJ and latency in cycles of the best; given as what has to be beaten
     count: Any  #: int64[2], mappings kept and points in the front (goal FRONT)
     front: Any  #: POINT[n]; ``rank`` of a point is the number of its mapping
     loop_dim: Any  #: int64[B, MAX_LOOPS]
     loop_size: Any  #: int64[B, MAX_LOOPS]
     cuts: Any  #: int64[B, 3, L]
-    loops: Any  #: int64[B]
+    loops: Any  #: int64[B]; -1: no mapping
 
 
 @kernel
@@ -228,8 +228,8 @@ def _keep(goal, energy, latency, loop_dim, loop_size, cuts, n, number, shared, o
         if (
             energy > goal.energy_bound_pj
             or latency > goal.latency_bound_cycles
-            or is_dominated(found.front, found.count[1], energy, latency, False)
-            or is_dominated(others, others.size, energy, latency, True)
+            or is_dominated(found.front, found.count[1], energy, latency)
+            or is_dominated(others, others.size, energy, latency)
         ):
             return found
         place = found.count[0]

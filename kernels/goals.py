@@ -25,7 +25,7 @@ GOAL = np.dtype(
 PRUNED_CANDIDATES, CHAINS, PRUNED_CHAINS, OVERFULL_CHAINS, COMPLETE_CHAINS, COSTED = range(6)
 N_STATISTICS = 6
 
-TINY = 1e-12  # relative; bounds add up in another order than costs
+TINY = 1e-12  # relative; bounds add up in another order than costs, and what is better by less is not looked for
 
 
 @kernel
@@ -43,8 +43,8 @@ def goal_value(goal, energy_pj, latency_cycles):
 
 
 @kernel
-def is_dominated(front, n, energy_pj, latency_cycles, strictly):
-    """Is some point of the front (by rising energy, falling latency) at least as good in both, or better in one?"""
+def is_dominated(front, n, energy_pj, latency_cycles):
+    """Is some point of the front (by rising energy, falling latency) at least as good in both?"""
     low, high = 0, n
     while low < high:
         middle = (low + high) // 2
@@ -52,30 +52,32 @@ def is_dominated(front, n, energy_pj, latency_cycles, strictly):
             high = middle
         else:
             low = middle + 1
-    if low == 0 or front[low - 1].latency_cycles > latency_cycles:
-        return False
-    return not strictly or front[low - 1].latency_cycles < latency_cycles or front[low - 1].energy_pj < energy_pj
+    return low > 0 and front[low - 1].latency_cycles <= latency_cycles
 
 
 @kernel
-def hopeless(goal, energy_pj, latency_cycles, own, shared, front, front_n, others):
+def hopeless(goal, energy_pj, latency_cycles, own, shared, front, n, others):
     """Can nothing that costs at least so much be wanted?
 
-    Against what was found for other candidates (``shared``, ``others``) only what is worse for certain is dropped, and
-    ties are kept: so the result does not depend on who was first.
+    Candidates are numbered in the order in which they are begun. What a candidate found itself, or one that was done
+    before it began (``own``, ``front``, ``others``), wins against equals; against what others have found meanwhile
+    (``shared``) only what is worse for certain is dropped. So the result does not depend on who is faster.
+
+    Args:
+        own, shared: values.
+        front: POINT, the first ``n`` of which count.
+        others: POINT[...].
     """
-    energy_pj *= 1.0 - TINY
-    latency_cycles *= 1.0 - TINY
+    if energy_pj * (1.0 - TINY) > goal.energy_bound_pj or latency_cycles * (1.0 - TINY) > goal.latency_bound_cycles:
+        return True
     if goal.kind == FRONT:
-        if energy_pj > goal.energy_bound_pj or latency_cycles > goal.latency_bound_cycles:
-            return True
-        energy_pj *= 1.0 + goal.slack
-        latency_cycles *= 1.0 + goal.slack
-        return is_dominated(front, front_n, energy_pj, latency_cycles, False) or is_dominated(
-            others, others.size, energy_pj, latency_cycles, True
+        energy_pj *= (1.0 + TINY) * (1.0 + goal.slack)
+        latency_cycles *= (1.0 + TINY) * (1.0 + goal.slack)
+        return is_dominated(front, n, energy_pj, latency_cycles) or is_dominated(
+            others, others.size, energy_pj, latency_cycles
         )
-    value = goal_value(goal, energy_pj, latency_cycles) * (1.0 + goal.slack)
-    return value == np.inf or value >= own or value > shared
+    value = least_value(goal, energy_pj, latency_cycles) * (1.0 + goal.slack)
+    return value * (1.0 + TINY) >= own or value * (1.0 - TINY) > shared
 
 
 @kernel

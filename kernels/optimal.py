@@ -21,6 +21,7 @@ from .allocate import cut_bits, fits
 from .bounds import (
     BUSY,
     LANES,
+    LOADS,
     STALL_LANES,
     STALLED,
     Tables,
@@ -32,6 +33,7 @@ from .bounds import (
     first_boundary,
     lower_latency,
     new_bounds,
+    serial_loading,
     stalled_cycles,
     tuple_number,
     widest_window,
@@ -66,7 +68,7 @@ class Chain(NamedTuple):
     previous: Any  #: int64[D, 3], state of each operand's last boundary: where its next level ends
     energy_pj: Any  #: float64[D]
     lanes: Any  #: float64[D, LANES]
-    loading: Any  #: float64[D, 3]
+    loading: Any  #: float64[D, LOADS]
     bits: Any  #: float64[D, M], what the memories hold
 
 
@@ -107,8 +109,8 @@ def search_candidate(
         array_pj: energy of the array.
         number: of the candidate, for the front.
         shared: float64[1], the best value that any thread knows; lowered here.
-        others: POINT[n], a front of other candidates' points (goal FRONT).
-        found: what is found is written there.
+        others: POINT[n], the front of the candidates that were done before this one began (goal FRONT).
+        found: what is found is written there; ``best`` comes with the best value of those candidates.
         statistics: int64[N_STATISTICS], added to.
         control: int64[1], set to nonzero by anybody to stop.
 
@@ -137,7 +139,7 @@ def search_candidate(
     least_pj = base_pj + energy_to_go[complete, root]
     compute = states[complete, CYCLES] * problem.cycles_per_operation
     front = found.front
-    if least_pj == np.inf or hopeless(goal, least_pj, compute, np.inf, shared[0], front, found.count[1], others):
+    if least_pj == np.inf or hopeless(goal, least_pj, compute, found.best[0], shared[0], front, 0, others):
         statistics[PRUNED_CANDIDATES] += 1
         return DONE, found
     bounds = new_bounds(problem, lattice, energy_pj, energy_to_go)
@@ -153,7 +155,7 @@ def search_candidate(
         for memory in range(problem.memories):
             chain.bits[0, memory] += least[memory, o]
     least_cycles = _lower_cycles(bounds, chain, 0, root, chain.opened[0], complete)
-    if hopeless(goal, least_pj, least_cycles, np.inf, shared[0], front, found.count[1], others):
+    if hopeless(goal, least_pj, least_cycles, found.best[0], shared[0], front, 0, others):
         statistics[PRUNED_CANDIDATES] += 1
         return DONE, found
 
@@ -266,7 +268,7 @@ def _new_chain(problem, total):
         np.zeros((n, 3), np.int64),
         np.zeros(n),
         np.zeros((n, LANES)),
-        np.zeros((n, 3)),
+        np.zeros((n, LOADS)),
         np.zeros((n, MAX_MEMORIES)),
     )
     width = 3 * total
@@ -292,13 +294,10 @@ def _lower_cycles(bounds, chain, depth, to_go, opened, s):
     for lane in range(lanes):
         total[lane] = chain.lanes[depth, lane] + bounds.lanes_to_go[lane, s, to_go]
     loading = chain.loading[depth]
-    return lower_latency(
-        bounds,
-        total,
-        loading[W] + bounds.loading_to_go[W, opened[W], s],
-        loading[I] + bounds.loading_to_go[I, opened[I], s],
-        loading[O] + bounds.loading_to_go[O, opened[O], s],
-    )
+    load = np.empty(LOADS)
+    for j in range(LOADS):
+        load[j] = loading[j] + bounds.loading_to_go[j, opened[j % 3], s]
+    return lower_latency(bounds, total, load)[0]
 
 
 @kernel
@@ -309,7 +308,7 @@ def _expand(
     here, closed = chain.at[depth], chain.closed[depth]
     opened = chain.opened[depth]
     lanes = bounds.lanes[0]
-    total, load = np.empty(LANES), np.empty(3)
+    total, load = np.empty(LANES), np.empty(LOADS)
     count = 0
     for o in range(3):
         k = opened[o] - 1
@@ -324,6 +323,7 @@ def _expand(
         )
         loading = chain.loading[depth]
         complete = lattice.allowed.size - 1
+        serial = serial_loading(problem, o, k)
         for s in range(here + 1):
             if not tables.fit[row, s] or bounds.energy_to_go[s, after] == np.inf:
                 continue
@@ -337,16 +337,17 @@ def _expand(
                 continue
             lower_pj = chain.energy_pj[depth] + bounds.energy_pj[row, s] + bounds.energy_to_go[s, after]
             statistics[CHAINS] += 1
-            lower_cycles = bounds.compute
+            lower_cycles = key_cycles = bounds.compute
             if lanes > 0:
                 for lane in range(lanes):
                     added = bounds.lane_cycles[lane, row, s] + bounds.lanes_to_go[lane, s, after]
                     total[lane] = chain.lanes[depth, lane] + added
-                for other in range(3):
-                    own = other == o
-                    load[other] = loading[other] + bounds.loading_to_go[other, opened[other] - (1 if own else 0), s]
-                    load[other] += bounds.loading[row, s] if own else 0.0
-                lower_cycles = lower_latency(bounds, total, load[W], load[I], load[O])
+                for j in range(LOADS):
+                    closes = 1 if j % 3 == o else 0
+                    load[j] = loading[j] + bounds.loading_to_go[j, opened[j % 3] - closes, s]
+                    if closes == 1 and (j < 3 or not serial):
+                        load[j] += bounds.loading[row, s]
+                lower_cycles, key_cycles = lower_latency(bounds, total, load)
             if hopeless(goal, lower_pj, lower_cycles, found.best[0], shared[0], found.front, found.count[1], others):
                 statistics[PRUNED_CHAINS] += 1
                 continue
@@ -357,9 +358,9 @@ def _expand(
             if goal.kind == ENERGY:
                 children.key[count] = lower_pj
             elif goal.kind == LATENCY:
-                children.key[count] = lower_cycles
+                children.key[count] = key_cycles
             else:
-                children.key[count] = lower_pj * lower_cycles
+                children.key[count] = lower_pj * key_cycles
             count += 1
     children.count[depth] = count
     if count > 0:
@@ -389,13 +390,14 @@ def _place(problem, unrolling, lattice, tables, bounds, least, chain, depth, o, 
     for other in range(3):
         chain.opened[depth, other] = chain.opened[below, other]
         chain.previous[depth, other] = chain.previous[below, other]
-        chain.loading[depth, other] = chain.loading[below, other]
     chain.opened[depth, o] = k
     chain.previous[depth, o] = s
     chain.energy_pj[depth] = chain.energy_pj[below] + bounds.energy_pj[row, s]
     lanes = bounds.lanes[0]
-    if lanes > 0:
-        chain.loading[depth, o] += bounds.loading[row, s]
+    for j in range(LOADS):
+        chain.loading[depth, j] = chain.loading[below, j]
+        if j % 3 == o and (j < 3 or not serial_loading(problem, o, k)):
+            chain.loading[depth, j] += bounds.loading[row, s]
     # Where all loops of the level above are irrelevant, the window of the boundary on top of it is known.
     known = 0 < k < problem.levels[o] - 1 and s != end and all_irrelevant(lattice, o, s, end)
     for lane in range(lanes):
