@@ -128,7 +128,7 @@ def _enumerate(space: Mapspace, threads: int | None, control: Control) -> int | 
     if space.size > ENUMERABLE:
         raise SearchError("which greedy allocations fit is only known once every order is enumerated")
     try:
-        found = enumerate_space(space, "edp", top=1, threads=threads, force=True, progress=None, control=control)
+        found = enumerate_space(space, "edp", top=1, threads=threads, progress=None, control=control)
     except SearchError:  # nothing fits
         return 0
     return int(found.statistics["mappings_fitting"]) if found.complete else None

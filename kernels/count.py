@@ -21,8 +21,8 @@ import numpy as np
 from ._jit import kernel
 from .allocate import fits, held_bits
 from .lattice import allowed_states, count_states, fill_lattice, lattice_items
-from .problem import FRACTIONAL, IRRELEVANT, MAX_LEVELS, MAX_LOOPS, MAX_MEMORIES, N_DIMS, O, W, tensor_size, unroll
-from .traffic import N_STATE, REDUCES_ABOVE, SIZE, element_bits
+from .problem import IRRELEVANT, MAX_LEVELS, MAX_LOOPS, MAX_MEMORIES, N_DIMS, O, W, unroll
+from .traffic import N_STATE, REDUCES_ABOVE, SIZE, element_bits, tile_content
 
 DIGIT_BITS = 48  # 64 loops to go on with and 8 x 8 x 8 cuts at one point: at most 2**15 terms before carrying
 COMMON = 4  # a situation is common where a quarter of the states may be in it
@@ -134,9 +134,7 @@ def _contents(problem, rules, unrolling, items, item_dim, item_count, states):
             exchanges = problem.memory_double_buffered[problem.chain[o, level]] != 0
             everything = 0.0
             for c in range(number[o] - 1, -1, -1):  # the complete content first
-                for d in range(N_DIMS):
-                    size[d] = states[sample[c], SIZE + d] * unrolling.below[FRACTIONAL, row, d]
-                elements = tensor_size(problem, o, size)
+                elements = tile_content(problem, unrolling, states, o, row, sample[c], size)
                 everything = max(everything, elements)
                 for partial_sum in range(2):
                     each = element_bits(problem, o, partial_sum != 0)

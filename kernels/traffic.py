@@ -203,15 +203,21 @@ def _reduces(problem, unrolling, version, k):
 
 
 @kernel
+def tile_content(problem, unrolling, states, o, row, s, size):
+    """Elements that a memory must hold of the tile below a boundary at a state; ``size``: float64[8], overwritten."""
+    for d in range(N_DIMS):
+        size[d] = states[s, SIZE + d] * unrolling.below[FRACTIONAL, row, d]
+    return largest_tile(problem, o, size, tensor_size(problem, o, size))
+
+
+@kernel
 def fill_content(problem, unrolling, states, scratch, content):
     """Fill the content table: float64[R, S]. Temporal iterations first, then times the unrolling."""
     for o in range(3):
         for k in range(problem.levels[o] + 1):
             row = problem.first_row[o] + k
             for s in range(states.shape[0]):
-                for d in range(N_DIMS):
-                    scratch.size[d] = states[s, SIZE + d] * unrolling.below[FRACTIONAL, row, d]
-                content[row, s] = largest_tile(problem, o, scratch.size, tensor_size(problem, o, scratch.size))
+                content[row, s] = tile_content(problem, unrolling, states, o, row, s, scratch.size)
 
 
 @kernel

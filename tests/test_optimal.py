@@ -226,8 +226,8 @@ def test_limits_are_not_ignored_with_greedy_allocation(limit: dict[str, float]) 
 
 @pytest.mark.parametrize("gap", [0.02, 0.2])
 def test_a_front_within_a_gap_is_near_every_point_of_the_whole(gap: float) -> None:
-    layer = load_workload("autoencoder")["fc1"]
-    space = Mapspace.build(layer, load_architecture("dimc"), None, "corrected")
+    layer = load_workload("resnet8")["conv2"]
+    space = Mapspace.build(layer, load_architecture("aimc_4level"), None, "corrected")
     whole = search_space(space, Options("pareto"))
     near = search_space(space, Options("pareto", gap=gap))
     assert whole.gap == 0.0
@@ -236,7 +236,7 @@ def test_a_front_within_a_gap_is_near_every_point_of_the_whole(gap: float) -> No
     assert near.gap == near.certificate["gap"] == gap
     assert near.certificate["method"].endswith("is within the gap of some point of the front, in energy and in latency")
     points = near.points["pareto"]
-    assert len(whole.points["pareto"]) > len(points) > 1
+    assert len(whole.points["pareto"]) > len(points) >= 1
     for energy, cycles in zip(whole.points["pareto"].energy_pj, whole.points["pareto"].latency_cycles, strict=True):
         assert any((points.energy_pj <= energy * (1 + gap)) & (points.latency_cycles <= cycles * (1 + gap)))
 
