@@ -114,7 +114,7 @@ def test_greedy_allocations_are_counted_one_by_one() -> None:
 
 def test_a_stopped_count_is_no_count() -> None:
     control = Control()
-    control.stop[0] = 1
+    control.stop()
     assert count_valid(Mapspace.build(Layer(name="conv", K=4, C=4, OX=2), AIMC), control=control) is None
 
 
