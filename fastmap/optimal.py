@@ -19,7 +19,6 @@ from fastmap.exhaustive import candidate_energies_pj, nothing_fits, run_threads
 from fastmap.kernels import goals
 from fastmap.kernels import optimal as kernels
 from fastmap.kernels.bounds import candidate_bounds
-from fastmap.kernels.chain_cost import Found
 from fastmap.kernels.problem import MAX_LEVELS, MAX_LOOPS, SCRATCH, UNROLLING
 from fastmap.kernels.reduce import POINT
 from fastmap.lowering import new_record
@@ -173,6 +172,9 @@ class Solver:
         self.shared = np.full(1, np.inf)
         self.front: Any = np.zeros(0, POINT)  # of what was found so far
         self.found: list[Best] = []
+        self.known: Any = self._known()
+        limits = (float(goal["energy_bound_pj"]), float(goal["latency_bound_cycles"]))
+        self.by_value = not self.front_wanted and limits == (math.inf, math.inf)  # ``order`` is that of what is pruned
         self.statistics = np.zeros(goals.N_STATISTICS, np.int64)
         self.searched = 0
         self.finished = 0
@@ -216,17 +218,35 @@ class Solver:
                     return
                 place = self.next
                 self.next += 1
-                # All that is found by now is of smaller places, and wins against equals.
-                others = self.front
-                known = self.found[0].value if self.found and not self.front_wanted else np.inf
                 index = self.order[place]
                 energy, cycles = self.bounds[index]
-                if goals.hopeless(self.goal, energy, cycles, known, self.shared[0], others[:0], 0, others):
+                if goals.hopeless(self.goal, goals.Lower(energy, cycles, 0.0, 1.0), self.known, self.shared):
                     self._cover(index)
+                    if self.by_value:  # and so are all others
+                        for index in self.order[self.next :]:
+                            self._cover(index)
+                        self.next = len(self.order)
                     continue
-            self._search(place, unrolling, scratch, known, others)
+                found = self._known()
+            self._search(place, unrolling, scratch, found)
 
-    def _search(self, place: int, unrolling: Any, scratch: Any, known: float, others: Any) -> None:
+    def _known(self) -> Any:
+        """What was found by now: all of it by searches begun before the next one, and so it wins against equals."""
+        known = len(self.front)
+        front = np.zeros(known + 16, POINT)
+        front[:known] = self.front
+        value = self.found[0].value if self.found and not self.front_wanted else np.inf
+        return goals.Found(
+            best=np.array([value, np.inf, np.inf]),
+            count=np.array([0, known], np.int64),
+            front=front,
+            loop_dim=np.zeros((1, MAX_LOOPS), np.int64),
+            loop_size=np.zeros((1, MAX_LOOPS), np.int64),
+            cuts=np.zeros((1, 3, MAX_LEVELS), np.int64),
+            loops=np.full(1, -1, np.int64),
+        )
+
+    def _search(self, place: int, unrolling: Any, scratch: Any, found: Any) -> None:
         index = self.order[place]
         space = self.space
         statistics = np.zeros(goals.N_STATISTICS, np.int64)
@@ -242,16 +262,7 @@ class Solver:
             index,
             self.goal,
             self.shared,
-            others,
-            Found(
-                best=np.array([known, np.inf, np.inf]),
-                count=np.zeros(2, np.int64),
-                front=np.zeros(16, POINT),
-                loop_dim=np.zeros((1, MAX_LOOPS), np.int64),
-                loop_size=np.zeros((1, MAX_LOOPS), np.int64),
-                cuts=np.zeros((1, 3, MAX_LEVELS), np.int64),
-                loops=np.full(1, -1, np.int64),
-            ),
+            found,
             statistics,
             self.control.halt,
         )
@@ -268,6 +279,7 @@ class Solver:
                 self._cover(index)
             if self.front_wanted:
                 points = found.front[: found.count[1]]
+                points = points[points["rank"] >= 0]
                 self._join(
                     [
                         Best(0.0, place, float(energy), float(cycles), index, self._mapping(index, int(rank), found))
@@ -281,6 +293,7 @@ class Solver:
                 mine = Best(value, place, energy, cycles, index, self._mapping(index, 0, found))
                 if not self.found or (mine.value, place) < (self.found[0].value, self.found[0].place):
                     self.found = [mine]
+                    self.known = self._known()
 
     def _join(self, new: list[Best]) -> None:
         """Add points to the front; of equal ones that of the smallest place stays."""
@@ -294,6 +307,8 @@ class Solver:
         self.front = np.zeros(len(kept), POINT)
         self.front["energy_pj"] = [point.energy_pj for point in kept]
         self.front["latency_cycles"] = [point.latency_cycles for point in kept]
+        self.front["rank"] = -1
+        self.known = self._known()
 
     def _mapping(self, index: int, place: int, found: Any) -> Mapping:
         n = int(found.loops[place])
@@ -342,6 +357,6 @@ def compile_kernels(space: Mapspace) -> float:
     with _compiled:
         solver = Solver(space, _goal("energy", None, None, 0.0), stopped)
         solver.shared[0] = -math.inf
-        goals.hopeless(solver.goal, 0.0, 0.0, np.inf, solver.shared[0], solver.front[:0], 0, solver.front)
-        solver._search(0, new_record(UNROLLING), new_record(SCRATCH), np.inf, solver.front)
+        goals.hopeless(solver.goal, goals.Lower(0.0, 0.0, 0.0, 1.0), solver._known(), solver.shared)
+        solver._search(0, new_record(UNROLLING), new_record(SCRATCH), solver._known())
     return time.perf_counter() - start

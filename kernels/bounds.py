@@ -88,6 +88,10 @@ class Bounds(NamedTuple):
     lane_cycles: Any  #: float64[LANES, R, S]
     lanes_to_go: Any  #: float64[LANES, S, tuples]
     transfers: Any  #: float64[N_TRANSFER, R, 4, S], see ``fill_transfers``
+    slope: Any  #: float64[1], pJ per cycle of the mixed bounds; 0: there are none
+    mixed: Any  #: float64[MIXES, R, S], pJ
+    mixed_to_go: Any  #: float64[MIXES, S, tuples]
+    mixed_base: Any  #: float64[MIXES], before any boundary
     loading: Any  #: float64[R, S]
     loading_to_go: Any  #: float64[LOADS, levels + 1, S]
 
@@ -197,6 +201,7 @@ STALLED = 6  # recurring transfers beyond their own windows
 STALL_LANES = 5  # the first lanes are of the other kinds, one each; from here on they are BUSY or STALLED
 FIRST_LANES = 8  # that a search begins with; others are added when a stall is found that none has foreseen
 LANES = 20
+MIXES = 3  # lower bounds on energy and latency together: with LOADING; with QUEUED or TOTAL; with stalls and LOADING
 LOADS = 5  # loading of W, I and O, and what of it is not serial, of W and I
 
 # What is known of the transfers of one direction across a boundary: rows of ``Bounds.transfers``.
@@ -607,6 +612,10 @@ def new_bounds(problem, lattice, energy_pj, energy_to_go):
         np.empty((LANES, problem.rows, total)),
         np.empty((LANES, *energy_to_go.shape)),
         np.empty((N_TRANSFER, problem.rows, 4, total)),
+        np.zeros(1),
+        np.empty((MIXES, problem.rows, total)),
+        np.empty((MIXES, *energy_to_go.shape)),
+        np.zeros(MIXES),
         np.zeros((problem.rows, total)),
         np.zeros((LOADS, MAX_LEVELS + 1, total)),
     )
@@ -666,6 +675,31 @@ def add_first_lanes(problem, lattice, tables, bounds):
             score_stalls(problem, bounds, path_row, path_at, n, score)
             for known in range(STALL_LANES, bounds.lanes[0]):
                 score[bounds.lane_port[known], bounds.lane_kind[known] - BUSY] = 0.0
+
+
+@kernel
+def add_mixes(problem, lattice, tables, bounds, slope):
+    """Fill the bounds on energy plus ``slope`` (pJ per cycle) times latency; the first lanes must be there."""
+    bounds.slope[0] = slope
+    stalls = bounds.lanes[0] > STALL_LANES
+    for mix in range(MIXES):
+        cost = bounds.mixed[mix]
+        base = bounds.compute
+        for row in range(problem.rows):
+            for s in range(cost.shape[1]):
+                if mix == 1:
+                    cycles = min(bounds.lane_cycles[QUEUED, row, s], bounds.lane_cycles[TOTAL, row, s])
+                else:
+                    cycles = bounds.lane_cycles[LOADING, row, s]
+                    if mix == 2 and stalls:
+                        cycles += bounds.lane_cycles[STALL_LANES, row, s]
+                cost[row, s] = bounds.energy_pj[row, s] + slope * cycles
+        if mix == 1:
+            base = min(bounds.base[QUEUED], bounds.base[TOTAL])
+        elif mix == 2 and stalls:
+            base += bounds.base[STALL_LANES]
+        bounds.mixed_base[mix] = slope * base
+        fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, bounds.mixed_to_go[mix])
 
 
 @kernel

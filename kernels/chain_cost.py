@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from ._jit import kernel
 from .allocate import cuts_fit
 from .cost import LATENCY_CYCLES, N_COSTS, TOTAL_PJ, mapping_cost
-from .goals import COSTED, FRONT, TINY, goal_value, hopeless, is_dominated, least_value
+from .goals import COSTED, FRONT, TINY, Found, goal_value, hopeless, is_dominated, least_value
 from .lattice import lies_below, may_follow
 from .problem import IRRELEVANT, MAX_LEVELS, MAX_LOOPS, PARTIAL_X, O
 from .reduce import POINT, offer_front
 from .rules import cuts_even, factors_allowed, reuse_allowed
 
 NO_RUN, FRESH_RUN = -1, -2  # beside the relevances of ``problem``
-
-
-class Found(NamedTuple):
-    """The mappings that a search has found: one, or for the goal FRONT all points that its front has, or had.
-
-    The arrays of mappings and points are doubled when they are full.
-    """
-
-    best: Any  #: float64[3], value, energy in pJ and latency in cycles of the best; given as what has to be beaten
-    count: Any  #: int64[2], mappings kept and points in the front (goal FRONT)
-    front: Any  #: POINT[n]; ``rank`` of a point is the number of its mapping
-    loop_dim: Any  #: int64[B, MAX_LOOPS]
-    loop_size: Any  #: int64[B, MAX_LOOPS]
-    cuts: Any  #: int64[B, 3, L]
-    loops: Any  #: int64[B]; -1: no mapping
 
 
 @kernel
@@ -46,10 +29,8 @@ def cost_chain(
     array_pj,
     number,
     goal,
-    lower_pj,
-    lower_cycles,
+    lower,
     shared,
-    others,
     found,
     statistics,
     control,
@@ -65,7 +46,7 @@ def cost_chain(
     Args:
         lattice, tables: see ``bounds``.
         at, last: int64[n], the boundaries, innermost first: states, and the operand that each is of.
-        lower_pj, lower_cycles: what the chain costs at least.
+        lower: ``Lower``, what the chain costs at least.
         statistics: COSTED is added to.
 
     Returns:
@@ -160,15 +141,14 @@ def cost_chain(
                     fits = fits and reuse_allowed(problem, rules, nest_dim, n, o, scratch.position)
                 if fits:
                     energy, latency = cost[TOTAL_PJ] + array_pj, cost[LATENCY_CYCLES]
-                    found = _keep(goal, energy, latency, nest_dim, nest_size, cuts, n, number, shared, others, found)
+                    found = _keep(goal, energy, latency, nest_dim, nest_size, cuts, n, number, shared, found)
                     if goal.kind == FRONT:
-                        least = energy <= lower_pj * (1.0 + TINY) and latency <= lower_cycles * (1.0 + TINY)
+                        least = energy <= lower.energy_pj * (1.0 + TINY)
+                        least = least and latency <= lower.latency_cycles * (1.0 + TINY)
                     else:
-                        value = goal_value(goal, energy, latency)
-                        least = value <= least_value(goal, lower_pj, lower_cycles) * (1.0 + TINY)
-                    if least or hopeless(
-                        goal, lower_pj, lower_cycles, found.best[0], shared[0], found.front, found.count[1], others
-                    ):
+                        value = least_value(goal, lower.energy_pj, lower.latency_cycles)
+                        least = goal_value(goal, energy, latency) <= value * (1.0 + TINY)
+                    if least or hopeless(goal, lower, found, shared):
                         break
                 p += 1
             else:
@@ -221,7 +201,7 @@ def cost_chain(
 
 
 @kernel
-def _keep(goal, energy, latency, loop_dim, loop_size, cuts, n, number, shared, others, found):
+def _keep(goal, energy, latency, loop_dim, loop_size, cuts, n, number, shared, found):
     """Keep a mapping if it is better than what is known; returns ``found``, perhaps grown."""
     place = 0
     if goal.kind == FRONT:
@@ -229,7 +209,6 @@ def _keep(goal, energy, latency, loop_dim, loop_size, cuts, n, number, shared, o
             energy > goal.energy_bound_pj
             or latency > goal.latency_bound_cycles
             or is_dominated(found.front, found.count[1], energy, latency)
-            or is_dominated(others, others.size, energy, latency)
         ):
             return found
         place = found.count[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from ._jit import kernel
@@ -28,6 +30,30 @@ N_STATISTICS = 6
 TINY = 1e-12  # relative; bounds add up in another order than costs, and what is better by less is not looked for
 
 
+class Lower(NamedTuple):
+    """What something costs at least."""
+
+    energy_pj: Any
+    latency_cycles: Any
+    mixed: Any  #: pJ, the energy and ``slope`` times the latency together
+    slope: Any  #: pJ per cycle
+
+
+class Found(NamedTuple):
+    """The mappings that a search has found: one, or for the goal FRONT all points that its front has, or had.
+
+    The arrays of mappings and points are doubled when they are full.
+    """
+
+    best: Any  #: float64[3], value, energy in pJ and latency in cycles of the best; given as what has to be beaten
+    count: Any  #: int64[2], mappings kept and points in the front (goal FRONT)
+    front: Any  #: POINT[n]; ``rank`` of a point is the number of its mapping, -1 where an earlier search found it
+    loop_dim: Any  #: int64[B, MAX_LOOPS]
+    loop_size: Any  #: int64[B, MAX_LOOPS]
+    cuts: Any  #: int64[B, 3, L]
+    loops: Any  #: int64[B]; -1: no mapping
+
+
 @kernel
 def goal_value(goal, energy_pj, latency_cycles):
     """What is minimised; infinite beyond a bound."""
@@ -45,6 +71,63 @@ def goal_value(goal, energy_pj, latency_cycles):
 @kernel
 def is_dominated(front, n, energy_pj, latency_cycles):
     """Is some point of the front (by rising energy, falling latency) at least as good in both?"""
+    low = _points_below(front, n, energy_pj)
+    return low > 0 and front[low - 1].latency_cycles <= latency_cycles
+
+
+@kernel
+def hopeless(goal, lower, found, shared):
+    """Can nothing that costs at least so much be wanted?
+
+    Candidates are numbered in the order in which they are begun. What a candidate found itself, or one that was done
+    before it began (``found``), wins against equals; against what others have found meanwhile (``shared``) only what is
+    worse for certain is dropped. So the result does not depend on who is faster.
+
+    Args:
+        lower: ``Lower``.
+        found: ``Found``.
+        shared: float64[1], the best value that anybody knows.
+    """
+    energy_pj, latency_cycles, mixed, slope = lower
+    if energy_pj * (1.0 - TINY) > goal.energy_bound_pj or latency_cycles * (1.0 - TINY) > goal.latency_bound_cycles:
+        return True
+    if mixed * (1.0 - TINY) > goal.energy_bound_pj + slope * goal.latency_bound_cycles:
+        return True
+    larger = (1.0 + TINY) * (1.0 + goal.slack)
+    if goal.kind == FRONT:
+        return _all_dominated(
+            found.front, found.count[1], energy_pj * larger, latency_cycles * larger, mixed * larger, slope
+        )
+    # On the line of the mixed bound the objective is least at an end.
+    energy_then = max(energy_pj, mixed - slope * min(latency_cycles, goal.latency_bound_cycles))
+    cycles_then = max(latency_cycles, (mixed - energy_pj) / slope)
+    value = min(least_value(goal, energy_pj, cycles_then), least_value(goal, energy_then, latency_cycles))
+    value *= 1.0 + goal.slack
+    return value * (1.0 + TINY) >= found.best[0] or value * (1.0 - TINY) > shared[0]
+
+
+@kernel
+def _all_dominated(front, n, energy_pj, latency_cycles, mixed, slope):
+    """Is everything that costs at least so much dominated by points of the front?"""
+    point = _points_below(front, n, energy_pj)
+    while point <= n:
+        # Not dominated is what has less energy than this point, and less latency than the one before.
+        latency_below, energy_below = np.inf, np.inf
+        if point > 0:
+            latency_below = front[point - 1].latency_cycles
+            if latency_below <= latency_cycles:
+                return True
+        if point < n:
+            energy_below = front[point].energy_pj
+        if mixed < energy_below + slope * latency_below:
+            return False
+        point += 1
+    return True
+
+
+@kernel
+def _points_below(front, n, energy_pj):
+    """How many points have at most this energy."""
     low, high = 0, n
     while low < high:
         middle = (low + high) // 2
@@ -52,32 +135,7 @@ def is_dominated(front, n, energy_pj, latency_cycles):
             high = middle
         else:
             low = middle + 1
-    return low > 0 and front[low - 1].latency_cycles <= latency_cycles
-
-
-@kernel
-def hopeless(goal, energy_pj, latency_cycles, own, shared, front, n, others):
-    """Can nothing that costs at least so much be wanted?
-
-    Candidates are numbered in the order in which they are begun. What a candidate found itself, or one that was done
-    before it began (``own``, ``front``, ``others``), wins against equals; against what others have found meanwhile
-    (``shared``) only what is worse for certain is dropped. So the result does not depend on who is faster.
-
-    Args:
-        own, shared: values.
-        front: POINT, the first ``n`` of which count.
-        others: POINT[...].
-    """
-    if energy_pj * (1.0 - TINY) > goal.energy_bound_pj or latency_cycles * (1.0 - TINY) > goal.latency_bound_cycles:
-        return True
-    if goal.kind == FRONT:
-        energy_pj *= (1.0 + TINY) * (1.0 + goal.slack)
-        latency_cycles *= (1.0 + TINY) * (1.0 + goal.slack)
-        return is_dominated(front, n, energy_pj, latency_cycles) or is_dominated(
-            others, others.size, energy_pj, latency_cycles
-        )
-    value = least_value(goal, energy_pj, latency_cycles) * (1.0 + goal.slack)
-    return value * (1.0 + TINY) >= own or value * (1.0 - TINY) > shared
+    return low
 
 
 @kernel

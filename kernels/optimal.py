@@ -22,11 +22,13 @@ from .bounds import (
     BUSY,
     LANES,
     LOADS,
+    MIXES,
     STALL_LANES,
     STALLED,
     Tables,
     add_first_lanes,
     add_lane,
+    add_mixes,
     count_tuples,
     fill_bounds,
     fill_joint_paths,
@@ -43,10 +45,12 @@ from .goals import (
     CHAINS,
     COMPLETE_CHAINS,
     ENERGY,
+    FRONT,
     LATENCY,
     OVERFULL_CHAINS,
     PRUNED_CANDIDATES,
     PRUNED_CHAINS,
+    Lower,
     hopeless,
 )
 from .lattice import all_irrelevant, build_lattice, lies_below, may_follow
@@ -68,6 +72,7 @@ class Chain(NamedTuple):
     previous: Any  #: int64[D, 3], state of each operand's last boundary: where its next level ends
     energy_pj: Any  #: float64[D]
     lanes: Any  #: float64[D, LANES]
+    mixed: Any  #: float64[D, MIXES]
     loading: Any  #: float64[D, LOADS]
     bits: Any  #: float64[D, M], what the memories hold
 
@@ -80,6 +85,7 @@ class Children(NamedTuple):
     state: Any  #: int64[D, width]
     energy_pj: Any  #: float64[D, width], of a mapping with this chain, at least
     cycles: Any  #: float64[D, width]
+    mixed: Any  #: float64[D, width]
     key: Any  #: float64[width]
     order: Any  #: int64[D, width]
 
@@ -97,7 +103,6 @@ def search_candidate(
     number,
     goal,
     shared,
-    others,
     found,
     statistics,
     control,
@@ -109,8 +114,8 @@ def search_candidate(
         array_pj: energy of the array.
         number: of the candidate, for the front.
         shared: float64[1], the best value that any thread knows; lowered here.
-        others: POINT[n], the front of the candidates that were done before this one began (goal FRONT).
-        found: what is found is written there; ``best`` comes with the best value of those candidates.
+        found: what is found is written there; it comes with the best value or the front of the candidates that were
+            done before this one began.
         statistics: int64[N_STATISTICS], added to.
         control: int64[1], set to nonzero by anybody to stop.
 
@@ -138,8 +143,7 @@ def search_candidate(
     root = tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])
     least_pj = base_pj + energy_to_go[complete, root]
     compute = states[complete, CYCLES] * problem.cycles_per_operation
-    front = found.front
-    if least_pj == np.inf or hopeless(goal, least_pj, compute, found.best[0], shared[0], front, 0, others):
+    if least_pj == np.inf or hopeless(goal, Lower(least_pj, compute, 0.0, 1.0), found, shared):
         statistics[PRUNED_CANDIDATES] += 1
         return DONE, found
     bounds = new_bounds(problem, lattice, energy_pj, energy_to_go)
@@ -154,11 +158,17 @@ def search_candidate(
         chain.previous[0, o] = complete
         for memory in range(problem.memories):
             chain.bits[0, memory] += least[memory, o]
-    least_cycles = _lower_cycles(bounds, chain, 0, root, chain.opened[0], complete)
-    if hopeless(goal, least_pj, least_cycles, found.best[0], shared[0], front, 0, others):
+    lower = _lower(bounds, chain, 0, root, complete)
+    if hopeless(goal, lower, found, shared):
         statistics[PRUNED_CANDIDATES] += 1
         return DONE, found
-
+    if goal.kind != LATENCY and bounds.lanes[0] > 0:
+        add_mixes(problem, lattice, tables, bounds, _best_slope(goal, lower, found))
+        chain.mixed[0] = base_pj + bounds.mixed_base
+        lower = _lower(bounds, chain, 0, root, complete)
+        if hopeless(goal, lower, found, shared):
+            statistics[PRUNED_CANDIDATES] += 1
+            return DONE, found
     events = children.count.size - 1
     cursor = np.zeros(events + 1, np.int64)
     depth = 0
@@ -169,17 +179,16 @@ def search_candidate(
                 return STOPPED, found
             expand = False
             cursor[depth] = 0
-            _expand(
-                problem, unrolling, lattice, tables, bounds, goal, shared, others, found, chain, depth, children,
-                statistics,
-            )  # fmt: skip
+            _expand(problem, lattice, tables, bounds, goal, shared, found, chain, depth, children, statistics)
         if cursor[depth] == children.count[depth]:
             depth -= 1
             continue
         child = children.order[depth, cursor[depth]]
         cursor[depth] += 1
-        lower_pj, lower_cycles = children.energy_pj[depth, child], children.cycles[depth, child]
-        if hopeless(goal, lower_pj, lower_cycles, found.best[0], shared[0], found.front, found.count[1], others):
+        lower = Lower(
+            children.energy_pj[depth, child], children.cycles[depth, child], children.mixed[depth, child], lower.slope
+        )
+        if hopeless(goal, lower, found, shared):
             statistics[PRUNED_CHAINS] += 1
             continue
         o, s = children.operand[depth, child], children.state[depth, child]
@@ -191,8 +200,8 @@ def search_candidate(
         # Windows may be narrower than they had to be taken for.
         opened = chain.opened[depth]
         rest = tuple_number(problem, opened[W], opened[I], opened[O])
-        lower_cycles = max(lower_cycles, _lower_cycles(bounds, chain, depth, rest, opened, s))
-        if hopeless(goal, lower_pj, lower_cycles, found.best[0], shared[0], found.front, found.count[1], others):
+        lower = _lower(bounds, chain, depth, rest, s)
+        if hopeless(goal, lower, found, shared):
             statistics[PRUNED_CHAINS] += 1
             depth -= 1
             continue
@@ -213,10 +222,8 @@ def search_candidate(
             array_pj,
             number,
             goal,
-            lower_pj,
-            lower_cycles,
+            lower,
             shared,
-            others,
             found,
             statistics,
             control,
@@ -268,6 +275,7 @@ def _new_chain(problem, total):
         np.zeros((n, 3), np.int64),
         np.zeros(n),
         np.zeros((n, LANES)),
+        np.zeros((n, MIXES)),
         np.zeros((n, LOADS)),
         np.zeros((n, MAX_MEMORIES)),
     )
@@ -278,6 +286,7 @@ def _new_chain(problem, total):
         np.empty((n, width), np.int64),
         np.empty((n, width)),
         np.empty((n, width)),
+        np.empty((n, width)),
         np.empty(width),
         np.empty((n, width), np.int64),
     )
@@ -285,30 +294,48 @@ def _new_chain(problem, total):
 
 
 @kernel
-def _lower_cycles(bounds, chain, depth, to_go, opened, s):
-    """Least latency of a mapping with this chain whose next boundary lies at state s or further in."""
-    lanes = bounds.lanes[0]
-    if lanes == 0:
-        return bounds.compute
-    total = np.empty(LANES)
-    for lane in range(lanes):
-        total[lane] = chain.lanes[depth, lane] + bounds.lanes_to_go[lane, s, to_go]
-    loading = chain.loading[depth]
-    load = np.empty(LOADS)
-    for j in range(LOADS):
-        load[j] = loading[j] + bounds.loading_to_go[j, opened[j % 3], s]
-    return lower_latency(bounds, total, load)[0]
+def _best_slope(goal, lower, found):
+    """Exchange of energy for latency (pJ per cycle) at which a mixed bound says most: the slope of the front, or of the
+    objective near its least value.
+    """
+    n = found.count[1]
+    if goal.kind == FRONT and n > 1:
+        first, last = found.front[0], found.front[n - 1]
+        return (last.energy_pj - first.energy_pj) / (first.latency_cycles - last.latency_cycles)
+    return max(goal.exponent, 1.0) * lower.energy_pj / lower.latency_cycles
 
 
 @kernel
-def _expand(
-    problem, unrolling, lattice, tables, bounds, goal, shared, others, found, chain, depth, children, statistics
-):
+def _lower(bounds, chain, depth, to_go, s):
+    """``Lower`` of a mapping with this chain whose next boundary lies at state s or further in."""
+    energy_pj = chain.energy_pj[depth] + bounds.energy_to_go[s, to_go]
+    lanes = bounds.lanes[0]
+    if lanes == 0:
+        return Lower(energy_pj, bounds.compute, 0.0, 1.0)
+    total, load = np.empty(LANES), np.empty(LOADS)
+    for lane in range(lanes):
+        total[lane] = chain.lanes[depth, lane] + bounds.lanes_to_go[lane, s, to_go]
+    for j in range(LOADS):
+        load[j] = chain.loading[depth, j] + bounds.loading_to_go[j, chain.opened[depth, j % 3], s]
+    cycles = lower_latency(bounds, total, load)[0]
+    slope = bounds.slope[0]
+    if slope == 0.0:
+        return Lower(energy_pj, cycles, 0.0, 1.0)
+    mixed = 0.0
+    for mix in range(MIXES):
+        mixed = max(mixed, chain.mixed[depth, mix] + bounds.mixed_to_go[mix, s, to_go])
+    return Lower(energy_pj, cycles, mixed + slope * min(load[3 + W], load[3 + I]), slope)
+
+
+@kernel
+def _expand(problem, lattice, tables, bounds, goal, shared, found, chain, depth, children, statistics):
     """List the boundaries that may come next."""
     here, closed = chain.at[depth], chain.closed[depth]
     opened = chain.opened[depth]
     lanes = bounds.lanes[0]
     total, load = np.empty(LANES), np.empty(LOADS)
+    slope = bounds.slope[0]
+    divisor = slope if slope > 0.0 else 1.0
     count = 0
     for o in range(3):
         k = opened[o] - 1
@@ -348,13 +375,20 @@ def _expand(
                     if closes == 1 and (j < 3 or not serial):
                         load[j] += bounds.loading[row, s]
                 lower_cycles, key_cycles = lower_latency(bounds, total, load)
-            if hopeless(goal, lower_pj, lower_cycles, found.best[0], shared[0], found.front, found.count[1], others):
+            mixed = 0.0
+            if slope > 0.0:
+                for mix in range(MIXES):
+                    added = bounds.mixed[mix, row, s] + bounds.mixed_to_go[mix, s, after]
+                    mixed = max(mixed, chain.mixed[depth, mix] + added)
+                mixed += slope * min(load[3 + W], load[3 + I])
+            if hopeless(goal, Lower(lower_pj, lower_cycles, mixed, divisor), found, shared):
                 statistics[PRUNED_CHAINS] += 1
                 continue
             children.operand[depth, count] = o
             children.state[depth, count] = s
             children.energy_pj[depth, count] = lower_pj
             children.cycles[depth, count] = lower_cycles
+            children.mixed[depth, count] = mixed
             if goal.kind == ENERGY:
                 children.key[count] = lower_pj
             elif goal.kind == LATENCY:
@@ -398,6 +432,8 @@ def _place(problem, unrolling, lattice, tables, bounds, least, chain, depth, o, 
         chain.loading[depth, j] = chain.loading[below, j]
         if j % 3 == o and (j < 3 or not serial_loading(problem, o, k)):
             chain.loading[depth, j] += bounds.loading[row, s]
+    for mix in range(MIXES if bounds.slope[0] > 0.0 else 0):
+        chain.mixed[depth, mix] = chain.mixed[below, mix] + bounds.mixed[mix, row, s]
     # Where all loops of the level above are irrelevant, the window of the boundary on top of it is known.
     known = 0 < k < problem.levels[o] - 1 and s != end and all_irrelevant(lattice, o, s, end)
     for lane in range(lanes):
