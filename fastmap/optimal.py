@@ -26,8 +26,8 @@ from fastmap.mapping import Mapping
 from fastmap.mapspace import Mapspace
 from fastmap.result import OBJECTIVES, Points, SearchResult, exponent_of
 
-#: Bounds add up in another order than costs.
-TINY = 1e-12
+#: Points of a front that other searches can be told while they run.
+MAX_POSTED = 1024
 
 
 def solve_space(
@@ -169,7 +169,8 @@ class Solver:
         self.order = np.argsort(self.bound, kind="stable").tolist()
         self.next = 0
         self.lock = threading.Lock()
-        self.shared = np.full(1, np.inf)
+        self.best_known = np.full(1, np.inf)
+        self.running: dict[int, Any] = {}  # place -> what others find while it is searched
         self.front: Any = np.zeros(0, POINT)  # of what was found so far
         self.found: list[Best] = []
         self.known: Any = self._known()
@@ -220,7 +221,7 @@ class Solver:
                 self.next += 1
                 index = self.order[place]
                 energy, cycles = self.bounds[index]
-                if goals.hopeless(self.goal, goals.Lower(energy, cycles, 0.0, 1.0), self.known, self.shared):
+                if goals.hopeless(self.goal, goals.Lower(energy, cycles, 0.0, 1.0), self.known, self.best_known[0]):
                     self._cover(index)
                     if self.by_value:  # and so are all others
                         for index in self.order[self.next :]:
@@ -228,7 +229,9 @@ class Solver:
                         self.next = len(self.order)
                     continue
                 found = self._known()
-            self._search(place, unrolling, scratch, found)
+                others = self._others()
+                self.running[place] = others
+            self._search(place, unrolling, scratch, others, found)
 
     def _known(self) -> Any:
         """What was found by now: all of it by searches begun before the next one, and so it wins against equals."""
@@ -246,7 +249,11 @@ class Solver:
             loops=np.full(1, -1, np.int64),
         )
 
-    def _search(self, place: int, unrolling: Any, scratch: Any, found: Any) -> None:
+    def _others(self) -> Any:
+        """Where others will post what they find."""
+        return goals.Others(self.best_known, np.zeros(MAX_POSTED, POINT), np.zeros(1, np.int64))
+
+    def _search(self, place: int, unrolling: Any, scratch: Any, others: Any, found: Any) -> None:
         index = self.order[place]
         space = self.space
         statistics = np.zeros(goals.N_STATISTICS, np.int64)
@@ -261,7 +268,7 @@ class Solver:
             self.array_pj[index],
             index,
             self.goal,
-            self.shared,
+            others,
             found,
             statistics,
             self.control.halt,
@@ -272,6 +279,7 @@ class Solver:
                 "loop_factor_limit"
             )
         with self.lock:
+            self.running.pop(place, None)
             self.statistics += statistics
             self.searched += 1
             if ended == kernels.DONE:
@@ -280,6 +288,10 @@ class Solver:
             if self.front_wanted:
                 points = found.front[: found.count[1]]
                 points = points[points["rank"] >= 0]
+                for other in self.running.values():
+                    room = points[: MAX_POSTED - int(other.posted[0])]
+                    other.points[other.posted[0] : other.posted[0] + len(room)] = room
+                    other.posted[0] += len(room)
                 self._join(
                     [
                         Best(0.0, place, float(energy), float(cycles), index, self._mapping(index, int(rank), found))
@@ -356,7 +368,7 @@ def compile_kernels(space: Mapspace) -> float:
     stopped.stop()
     with _compiled:
         solver = Solver(space, _goal("energy", None, None, 0.0), stopped)
-        solver.shared[0] = -math.inf
-        goals.hopeless(solver.goal, goals.Lower(0.0, 0.0, 0.0, 1.0), solver._known(), solver.shared)
-        solver._search(0, new_record(UNROLLING), new_record(SCRATCH), solver._known())
+        solver.best_known[0] = -math.inf
+        goals.hopeless(solver.goal, goals.Lower(0.0, 0.0, 0.0, 1.0), solver._known(), solver.best_known[0])
+        solver._search(0, new_record(UNROLLING), new_record(SCRATCH), solver._others(), solver._known())
     return time.perf_counter() - start

@@ -30,7 +30,7 @@ def cost_chain(
     number,
     goal,
     lower,
-    shared,
+    others,
     found,
     statistics,
     control,
@@ -141,14 +141,14 @@ def cost_chain(
                     fits = fits and reuse_allowed(problem, rules, nest_dim, n, o, scratch.position)
                 if fits:
                     energy, latency = cost[TOTAL_PJ] + array_pj, cost[LATENCY_CYCLES]
-                    found = _keep(goal, energy, latency, nest_dim, nest_size, cuts, n, number, shared, found)
+                    found = _keep(goal, energy, latency, nest_dim, nest_size, cuts, n, number, others, found)
                     if goal.kind == FRONT:
                         least = energy <= lower.energy_pj * (1.0 + TINY)
                         least = least and latency <= lower.latency_cycles * (1.0 + TINY)
                     else:
                         value = least_value(goal, lower.energy_pj, lower.latency_cycles)
                         least = goal_value(goal, energy, latency) <= value * (1.0 + TINY)
-                    if least or hopeless(goal, lower, found, shared):
+                    if least or hopeless(goal, lower, found, others.value[0]):
                         break
                 p += 1
             else:
@@ -201,7 +201,7 @@ def cost_chain(
 
 
 @kernel
-def _keep(goal, energy, latency, loop_dim, loop_size, cuts, n, number, shared, found):
+def _keep(goal, energy, latency, loop_dim, loop_size, cuts, n, number, others, found):
     """Keep a mapping if it is better than what is known; returns ``found``, perhaps grown."""
     place = 0
     if goal.kind == FRONT:
@@ -213,22 +213,31 @@ def _keep(goal, energy, latency, loop_dim, loop_size, cuts, n, number, shared, f
             return found
         place = found.count[0]
         found.count[0] += 1
-        if place == found.loops.size or found.count[1] == found.front.size:
+        if place == found.loops.size:
             found = _grown(found)
-        used = np.zeros(4, np.int64)
-        used[3] = found.count[1]
-        offer_front(found.front, used, energy, latency, number, place, 0)
-        found.count[1] = used[3]
+        found = offer_point(found, energy, latency, number, place)
     else:
         value = goal_value(goal, energy, latency)
         if not value < found.best[0]:
             return found
         found.best[0], found.best[1], found.best[2] = value, energy, latency
-        shared[0] = min(shared[0], value)
+        others.value[0] = min(others.value[0], value)
     for q in range(n):
         found.loop_dim[place, q], found.loop_size[place, q] = loop_dim[q], loop_size[q]
     found.cuts[place] = cuts
     found.loops[place] = n
+    return found
+
+
+@kernel
+def offer_point(found, energy, latency, number, place):
+    """Add a point to the front; returns ``found``, perhaps grown."""
+    if found.count[1] == found.front.size:
+        found = _grown(found)
+    used = np.zeros(4, np.int64)
+    used[3] = found.count[1]
+    offer_front(found.front, used, energy, latency, number, place, 0)
+    found.count[1] = used[3]
     return found
 
 

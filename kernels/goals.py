@@ -54,6 +54,14 @@ class Found(NamedTuple):
     loops: Any  #: int64[B]; -1: no mapping
 
 
+class Others(NamedTuple):
+    """What other searches find while this one runs; they write it."""
+
+    value: Any  #: float64[1], the best value that anybody knows
+    points: Any  #: POINT[n] (goal FRONT)
+    posted: Any  #: int64[1], how many there are
+
+
 @kernel
 def goal_value(goal, energy_pj, latency_cycles):
     """What is minimised; infinite beyond a bound."""
@@ -76,17 +84,17 @@ def is_dominated(front, n, energy_pj, latency_cycles):
 
 
 @kernel
-def hopeless(goal, lower, found, shared):
+def hopeless(goal, lower, found, best_known):
     """Can nothing that costs at least so much be wanted?
 
     Candidates are numbered in the order in which they are begun. What a candidate found itself, or one that was done
-    before it began (``found``), wins against equals; against what others have found meanwhile (``shared``) only what is
-    worse for certain is dropped. So the result does not depend on who is faster.
+    before it began (``found``), wins against equals; against what others have found meanwhile (``best_known`` and
+    ``Others``) only what is worse for certain is dropped. So the result does not depend on who is faster.
 
     Args:
         lower: ``Lower``.
         found: ``Found``.
-        shared: float64[1], the best value that anybody knows.
+        best_known: the best value that anybody knows.
     """
     energy_pj, latency_cycles, mixed, slope = lower
     if energy_pj * (1.0 - TINY) > goal.energy_bound_pj or latency_cycles * (1.0 - TINY) > goal.latency_bound_cycles:
@@ -103,7 +111,7 @@ def hopeless(goal, lower, found, shared):
     cycles_then = max(latency_cycles, (mixed - energy_pj) / slope)
     value = min(least_value(goal, energy_pj, cycles_then), least_value(goal, energy_then, latency_cycles))
     value *= 1.0 + goal.slack
-    return value * (1.0 + TINY) >= found.best[0] or value * (1.0 - TINY) > shared[0]
+    return value * (1.0 + TINY) >= found.best[0] or value * (1.0 - TINY) > best_known
 
 
 @kernel

@@ -40,7 +40,7 @@ from .bounds import (
     tuple_number,
     widest_window,
 )
-from .chain_cost import cost_chain
+from .chain_cost import cost_chain, offer_point
 from .goals import (
     CHAINS,
     COMPLETE_CHAINS,
@@ -50,8 +50,10 @@ from .goals import (
     OVERFULL_CHAINS,
     PRUNED_CANDIDATES,
     PRUNED_CHAINS,
+    TINY,
     Lower,
     hopeless,
+    is_dominated,
 )
 from .lattice import all_irrelevant, build_lattice, lies_below, may_follow
 from .problem import MAX_MEMORIES, I, O, W, unroll
@@ -86,6 +88,7 @@ class Children(NamedTuple):
     energy_pj: Any  #: float64[D, width], of a mapping with this chain, at least
     cycles: Any  #: float64[D, width]
     mixed: Any  #: float64[D, width]
+    slope: Any  #: float64[D], of the mixed bounds
     key: Any  #: float64[width]
     order: Any  #: int64[D, width]
 
@@ -102,7 +105,7 @@ def search_candidate(
     array_pj,
     number,
     goal,
-    shared,
+    others,
     found,
     statistics,
     control,
@@ -113,7 +116,7 @@ def search_candidate(
         factors: int64[n], the spatial loops (array_dim, loop_dim).
         array_pj: energy of the array.
         number: of the candidate, for the front.
-        shared: float64[1], the best value that any thread knows; lowered here.
+        others: ``Others``; the best value is lowered here.
         found: what is found is written there; it comes with the best value or the front of the candidates that were
             done before this one began.
         statistics: int64[N_STATISTICS], added to.
@@ -143,7 +146,7 @@ def search_candidate(
     root = tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])
     least_pj = base_pj + energy_to_go[complete, root]
     compute = states[complete, CYCLES] * problem.cycles_per_operation
-    if least_pj == np.inf or hopeless(goal, Lower(least_pj, compute, 0.0, 1.0), found, shared):
+    if least_pj == np.inf or hopeless(goal, Lower(least_pj, compute, 0.0, 1.0), found, others.value[0]):
         statistics[PRUNED_CANDIDATES] += 1
         return DONE, found
     bounds = new_bounds(problem, lattice, energy_pj, energy_to_go)
@@ -159,36 +162,46 @@ def search_candidate(
         for memory in range(problem.memories):
             chain.bits[0, memory] += least[memory, o]
     lower = _lower(bounds, chain, 0, root, complete)
-    if hopeless(goal, lower, found, shared):
+    if hopeless(goal, lower, found, others.value[0]):
         statistics[PRUNED_CANDIDATES] += 1
         return DONE, found
     if goal.kind != LATENCY and bounds.lanes[0] > 0:
         add_mixes(problem, lattice, tables, bounds, _best_slope(goal, lower, found))
         chain.mixed[0] = base_pj + bounds.mixed_base
         lower = _lower(bounds, chain, 0, root, complete)
-        if hopeless(goal, lower, found, shared):
+        if hopeless(goal, lower, found, others.value[0]):
             statistics[PRUNED_CANDIDATES] += 1
             return DONE, found
     events = children.count.size - 1
     cursor = np.zeros(events + 1, np.int64)
+    taken = 0
     depth = 0
     expand = True
     while depth >= 0:
         if expand:
             if control[0] != 0:
                 return STOPPED, found
+            while taken < others.posted[0]:
+                point = others.points[taken]  # a little worse: equals found here may still win
+                energy, cycles = point.energy_pj * (1.0 + 8.0 * TINY), point.latency_cycles * (1.0 + 8.0 * TINY)
+                if not is_dominated(found.front, found.count[1], energy, cycles):
+                    found = offer_point(found, energy, cycles, number, -1)
+                taken += 1
             expand = False
             cursor[depth] = 0
-            _expand(problem, lattice, tables, bounds, goal, shared, found, chain, depth, children, statistics)
+            _expand(problem, lattice, tables, bounds, goal, others, found, chain, depth, children, statistics)
         if cursor[depth] == children.count[depth]:
             depth -= 1
             continue
         child = children.order[depth, cursor[depth]]
         cursor[depth] += 1
         lower = Lower(
-            children.energy_pj[depth, child], children.cycles[depth, child], children.mixed[depth, child], lower.slope
+            children.energy_pj[depth, child],
+            children.cycles[depth, child],
+            children.mixed[depth, child],
+            children.slope[depth],
         )
-        if hopeless(goal, lower, found, shared):
+        if hopeless(goal, lower, found, others.value[0]):
             statistics[PRUNED_CHAINS] += 1
             continue
         o, s = children.operand[depth, child], children.state[depth, child]
@@ -201,7 +214,7 @@ def search_candidate(
         opened = chain.opened[depth]
         rest = tuple_number(problem, opened[W], opened[I], opened[O])
         lower = _lower(bounds, chain, depth, rest, s)
-        if hopeless(goal, lower, found, shared):
+        if hopeless(goal, lower, found, others.value[0]):
             statistics[PRUNED_CHAINS] += 1
             depth -= 1
             continue
@@ -223,13 +236,17 @@ def search_candidate(
             number,
             goal,
             lower,
-            shared,
+            others,
             found,
             statistics,
             control,
         )
         if bounds.lanes[0] > 0:
             _watch(problem, lattice, tables, bounds, scratch, chain, depth)
+        if goal.kind == FRONT and bounds.slope[0] > 0.0:
+            slope = _best_slope(goal, lower, found)
+            if slope > 2.0 * bounds.slope[0] or slope < 0.5 * bounds.slope[0]:
+                _mix_anew(problem, lattice, tables, bounds, chain, depth, slope)
         depth -= 1
     return DONE, found
 
@@ -261,6 +278,21 @@ def _watch(problem, lattice, tables, bounds, scratch, chain, depth):
 
 
 @kernel
+def _mix_anew(problem, lattice, tables, bounds, chain, depth, slope):
+    """Change the slope of the mixed bounds."""
+    base_pj = chain.energy_pj[0]
+    add_mixes(problem, lattice, tables, bounds, slope)
+    chain.mixed[0] = base_pj + bounds.mixed_base
+    opened = problem.levels.copy()
+    for entry in range(1, depth + 1):
+        o, s = chain.last[entry], chain.at[entry]
+        opened[o] -= 1
+        for mix in range(MIXES):
+            added = bounds.mixed[mix, problem.first_row[o] + opened[o], s]
+            chain.mixed[entry, mix] = chain.mixed[entry - 1, mix] + added
+
+
+@kernel
 def _new_chain(problem, total):
     events = 0
     for o in range(3):
@@ -287,6 +319,7 @@ def _new_chain(problem, total):
         np.empty((n, width)),
         np.empty((n, width)),
         np.empty((n, width)),
+        np.zeros(n),
         np.empty(width),
         np.empty((n, width), np.int64),
     )
@@ -328,14 +361,14 @@ def _lower(bounds, chain, depth, to_go, s):
 
 
 @kernel
-def _expand(problem, lattice, tables, bounds, goal, shared, found, chain, depth, children, statistics):
+def _expand(problem, lattice, tables, bounds, goal, others, found, chain, depth, children, statistics):
     """List the boundaries that may come next."""
     here, closed = chain.at[depth], chain.closed[depth]
     opened = chain.opened[depth]
     lanes = bounds.lanes[0]
     total, load = np.empty(LANES), np.empty(LOADS)
     slope = bounds.slope[0]
-    divisor = slope if slope > 0.0 else 1.0
+    children.slope[depth] = divisor = slope if slope > 0.0 else 1.0
     count = 0
     for o in range(3):
         k = opened[o] - 1
@@ -381,7 +414,7 @@ def _expand(problem, lattice, tables, bounds, goal, shared, found, chain, depth,
                     added = bounds.mixed[mix, row, s] + bounds.mixed_to_go[mix, s, after]
                     mixed = max(mixed, chain.mixed[depth, mix] + added)
                 mixed += slope * min(load[3 + W], load[3 + I])
-            if hopeless(goal, Lower(lower_pj, lower_cycles, mixed, divisor), found, shared):
+            if hopeless(goal, Lower(lower_pj, lower_cycles, mixed, divisor), found, others.value[0]):
                 statistics[PRUNED_CHAINS] += 1
                 continue
             children.operand[depth, count] = o
