@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,11 @@ from fastmap.mapping import Mapping
 from fastmap.mapspace import Mapspace
 from fastmap.result import OBJECTIVES, Points, SearchResult, exponent_of
 
-#: Points of a front that other searches can be told while they run.
-MAX_POSTED = 1024
+#: Mappings that a first look at a spatial mapping costs: the more the more promising it is, but at least so many.
+FIRST_LOOK, LEAST_LOOK = 2000, 25
+
+#: Points of a front that each worker can tell the others.
+MAX_POSTED = 16384
 
 
 def solve_space(
@@ -44,9 +47,9 @@ def solve_space(
 ) -> SearchResult:
     """Find the best mapping of a space and prove it; see ``exploration.search``."""
     seconds_compile = compile_kernels(space)
-    solver = Solver(space, _goal(objective, max_energy_pj, max_latency_cycles, gap), control)
-    start = time.perf_counter()
     workers = max(1, min(threads or available_threads(), len(space.candidates)))
+    solver = Solver(space, _goal(objective, max_energy_pj, max_latency_cycles, gap), control, workers)
+    start = time.perf_counter()
     timer = None
     if time_limit is not None:
         timer = threading.Timer(min(time_limit, threading.TIMEOUT_MAX), solver.out_of_time)
@@ -54,6 +57,9 @@ def solve_space(
         timer.start()
     try:
         run_threads(solver.work, workers, control, solver.covered, progress)
+        if solver.paused:
+            solver.begin_again()
+            run_threads(solver.work, workers, control, solver.covered, progress)
     finally:
         if timer is not None:
             timer.cancel()
@@ -143,7 +149,7 @@ class Best:
 class Solver:
     """Searches the spatial mappings of a space in the order of their bounds; its state is shared by all threads."""
 
-    def __init__(self, space: Mapspace, goal: Any, control: Control) -> None:
+    def __init__(self, space: Mapspace, goal: Any, control: Control, workers: int = 1) -> None:
         self.space, self.goal, self.control = space, goal, control
         self.timed_out = False
         self.array_pj = candidate_energies_pj(space)
@@ -170,10 +176,16 @@ class Solver:
         self.next = 0
         self.lock = threading.Lock()
         self.best_known = np.full(1, np.inf)
-        self.running: dict[int, Any] = {}  # place -> what others find while it is searched
+        # The points of the front that each worker found, and how many it had found before its present search.
+        self.points_found = np.zeros((workers, MAX_POSTED if self.front_wanted else 1), POINT)
+        self.posted, self.posted_before = np.zeros(workers, np.int64), np.zeros(workers, np.int64)
         self.front: Any = np.zeros(0, POINT)  # of what was found so far
         self.found: list[Best] = []
         self.known: Any = self._known()
+        self.lower = {index: goals.Lower(energy, cycles, 0.0, 1.0) for index, (energy, cycles) in enumerate(bounds)}
+        # A first look at every spatial mapping finds good mappings early, and says in which order to go on.
+        self.looking = not self.front_wanted
+        self.paused: list[int] = []  # places
         limits = (float(goal["energy_bound_pj"]), float(goal["latency_bound_cycles"]))
         self.by_value = not self.front_wanted and limits == (math.inf, math.inf)  # ``order`` is that of what is pruned
         self.statistics = np.zeros(goals.N_STATISTICS, np.int64)
@@ -220,8 +232,7 @@ class Solver:
                 place = self.next
                 self.next += 1
                 index = self.order[place]
-                energy, cycles = self.bounds[index]
-                if goals.hopeless(self.goal, goals.Lower(energy, cycles, 0.0, 1.0), self.known, self.best_known[0]):
+                if goals.hopeless(self.goal, self.lower[index], self.known, self.best_known[0]):
                     self._cover(index)
                     if self.by_value:  # and so are all others
                         for index in self.order[self.next :]:
@@ -229,8 +240,8 @@ class Solver:
                         self.next = len(self.order)
                     continue
                 found = self._known()
-                others = self._others()
-                self.running[place] = others
+                self.posted_before[worker] = self.posted[worker]
+                others = self._others(worker)
             self._search(place, unrolling, scratch, others, found)
 
     def _known(self) -> Any:
@@ -249,15 +260,23 @@ class Solver:
             loops=np.full(1, -1, np.int64),
         )
 
-    def _others(self) -> Any:
-        """Where others will post what they find."""
-        return goals.Others(self.best_known, np.zeros(MAX_POSTED, POINT), np.zeros(1, np.int64))
+    def begin_again(self) -> None:
+        """Search what was only looked at so far to the end, in the order of what is known of it now."""
+        self.paused.sort(key=lambda place: (self.bound[self.order[place]], place))
+        self.order = [self.order[place] for place in self.paused]
+        self.paused, self.next, self.looking = [], 0, False
+        # Whatever is found from now on is of later places.
+        self.found = [replace(best, place=-1) for best in self.found]
+
+    def _others(self, worker: int) -> Any:
+        """What a search hears of others: what they find from now on, or have found in their present searches."""
+        return goals.Others(self.best_known, self.points_found, self.posted, self.posted_before.copy(), worker)
 
     def _search(self, place: int, unrolling: Any, scratch: Any, others: Any, found: Any) -> None:
         index = self.order[place]
         space = self.space
         statistics = np.zeros(goals.N_STATISTICS, np.int64)
-        ended, found = kernels.search_candidate(
+        ended, lower, found = kernels.search_candidate(
             space.problem,
             space.rules,
             unrolling,
@@ -270,6 +289,7 @@ class Solver:
             self.goal,
             others,
             found,
+            max(LEAST_LOOK, FIRST_LOOK // (1 + place)) if self.looking else 0,
             statistics,
             self.control.halt,
         )
@@ -279,19 +299,18 @@ class Solver:
                 "loop_factor_limit"
             )
         with self.lock:
-            self.running.pop(place, None)
             self.statistics += statistics
             self.searched += 1
             if ended == kernels.DONE:
                 self.finished += 1
                 self._cover(index)
+            elif ended == kernels.PAUSED:
+                self.paused.append(place)
+                self.lower[index] = lower
+                self.bound[index] = goals.least_value(self.goal, lower.energy_pj, lower.latency_cycles)
             if self.front_wanted:
                 points = found.front[: found.count[1]]
                 points = points[points["rank"] >= 0]
-                for other in self.running.values():
-                    room = points[: MAX_POSTED - int(other.posted[0])]
-                    other.points[other.posted[0] : other.posted[0] + len(room)] = room
-                    other.posted[0] += len(room)
                 self._join(
                     [
                         Best(0.0, place, float(energy), float(cycles), index, self._mapping(index, int(rank), found))
@@ -370,5 +389,5 @@ def compile_kernels(space: Mapspace) -> float:
         solver = Solver(space, _goal("energy", None, None, 0.0), stopped)
         solver.best_known[0] = -math.inf
         goals.hopeless(solver.goal, goals.Lower(0.0, 0.0, 0.0, 1.0), solver._known(), solver.best_known[0])
-        solver._search(0, new_record(UNROLLING), new_record(SCRATCH), solver._others(), solver._known())
+        solver._search(0, new_record(UNROLLING), new_record(SCRATCH), solver._others(0), solver._known())
     return time.perf_counter() - start

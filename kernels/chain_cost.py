@@ -31,7 +31,9 @@ def cost_chain(
     goal,
     lower,
     others,
+    best_known,
     found,
+    last_costed,
     statistics,
     control,
 ):
@@ -47,6 +49,8 @@ def cost_chain(
         lattice, tables: see ``bounds``.
         at, last: int64[n], the boundaries, innermost first: states, and the operand that each is of.
         lower: ``Lower``, what the chain costs at least.
+        best_known: the best value that anybody knows; lowered in ``others``.
+        last_costed: stop when so many are costed.
         statistics: COSTED is added to.
 
     Returns:
@@ -103,7 +107,7 @@ def cost_chain(
                 p += 1
             elif p == 0:
                 statistics[COSTED] += 1
-                if statistics[COSTED] % 64 == 0 and control[0] != 0:
+                if statistics[COSTED] > last_costed or (statistics[COSTED] % 64 == 0 and control[0] != 0):
                     break
                 fits = place_cuts(
                     problem,
@@ -148,7 +152,7 @@ def cost_chain(
                     else:
                         value = least_value(goal, lower.energy_pj, lower.latency_cycles)
                         least = goal_value(goal, energy, latency) <= value * (1.0 + TINY)
-                    if least or hopeless(goal, lower, found, others.value[0]):
+                    if least or hopeless(goal, lower, found, best_known):
                         break
                 p += 1
             else:
@@ -216,6 +220,11 @@ def _keep(goal, energy, latency, loop_dim, loop_size, cuts, n, number, others, f
         if place == found.loops.size:
             found = _grown(found)
         found = offer_point(found, energy, latency, number, place)
+        mine = others.posted[others.worker]
+        if mine < others.points.shape[1]:
+            others.points[others.worker, mine].energy_pj = energy
+            others.points[others.worker, mine].latency_cycles = latency
+            others.posted[others.worker] = mine + 1
     else:
         value = goal_value(goal, energy, latency)
         if not value < found.best[0]:

@@ -55,11 +55,13 @@ class Found(NamedTuple):
 
 
 class Others(NamedTuple):
-    """What other searches find while this one runs; they write it."""
+    """What all workers find, for each other while they run. Each writes its own row of points, then their number."""
 
     value: Any  #: float64[1], the best value that anybody knows
-    points: Any  #: POINT[n] (goal FRONT)
-    posted: Any  #: int64[1], how many there are
+    points: Any  #: POINT[workers, n] (goal FRONT)
+    posted: Any  #: int64[workers], how many there are
+    taken: Any  #: int64[workers], how many of them this search knows
+    worker: Any  #: the number of this one
 
 
 @kernel

@@ -44,6 +44,7 @@ from .chain_cost import cost_chain, offer_point
 from .goals import (
     CHAINS,
     COMPLETE_CHAINS,
+    COSTED,
     ENERGY,
     FRONT,
     LATENCY,
@@ -60,7 +61,10 @@ from .problem import MAX_MEMORIES, I, O, W, unroll
 from .traffic import CYCLES, CYCLES_ABOVE, ENERGY_PJ, N_TRAFFIC, fill_content
 
 # How a search of one candidate ended.
-DONE, STOPPED, TOO_WIDE = range(3)
+DONE, STOPPED, PAUSED, TOO_WIDE = range(4)
+
+NO_LIMIT = 2**62
+CHAINS_PER_STATE = 1  # of a first look, for each mapping of its budget, at most
 
 
 class Chain(NamedTuple):
@@ -107,6 +111,7 @@ def search_candidate(
     goal,
     others,
     found,
+    budget,
     statistics,
     control,
 ):
@@ -119,16 +124,18 @@ def search_candidate(
         others: ``Others``; the best value is lowered here.
         found: what is found is written there; it comes with the best value or the front of the candidates that were
             done before this one began.
+        budget: mappings to cost before the search pauses, 0 for all. Such a first look does not heed what others find,
+            so that it always sees the same.
         statistics: int64[N_STATISTICS], added to.
         control: int64[1], set to nonzero by anybody to stop.
 
     Returns:
-        (how it ended, ``found``, perhaps grown)
+        (how it ended, ``Lower`` of all mappings, ``found``, perhaps grown)
     """
     unroll(problem, array_dim, loop_dim, factors, unrolling)
     narrow, lattice = build_lattice(problem, rules, unrolling.remaining)
     if not narrow:
-        return TOO_WIDE, found
+        return TOO_WIDE, Lower(0.0, 0.0, 0.0, 1.0), found
     states = lattice.states
     total = states.shape[0]
     complete = total - 1
@@ -146,9 +153,10 @@ def search_candidate(
     root = tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])
     least_pj = base_pj + energy_to_go[complete, root]
     compute = states[complete, CYCLES] * problem.cycles_per_operation
-    if least_pj == np.inf or hopeless(goal, Lower(least_pj, compute, 0.0, 1.0), found, others.value[0]):
+    lower = Lower(least_pj, compute, 0.0, 1.0)
+    if least_pj == np.inf or hopeless(goal, lower, found, others.value[0]):
         statistics[PRUNED_CANDIDATES] += 1
-        return DONE, found
+        return DONE, lower, found
     bounds = new_bounds(problem, lattice, energy_pj, energy_to_go)
     if goal.kind != ENERGY or goal.latency_bound_cycles < np.inf:
         add_first_lanes(problem, lattice, tables, bounds)
@@ -164,32 +172,35 @@ def search_candidate(
     lower = _lower(bounds, chain, 0, root, complete)
     if hopeless(goal, lower, found, others.value[0]):
         statistics[PRUNED_CANDIDATES] += 1
-        return DONE, found
+        return DONE, lower, found
     if goal.kind != LATENCY and bounds.lanes[0] > 0:
         add_mixes(problem, lattice, tables, bounds, _best_slope(goal, lower, found))
         chain.mixed[0] = base_pj + bounds.mixed_base
         lower = _lower(bounds, chain, 0, root, complete)
         if hopeless(goal, lower, found, others.value[0]):
             statistics[PRUNED_CANDIDATES] += 1
-            return DONE, found
+            return DONE, lower, found
+    root_lower = lower
+    if budget > 0:
+        found.best[0] = np.inf
+    last_costed = statistics[COSTED] + budget if budget > 0 else NO_LIMIT
+    last_chain = statistics[CHAINS] + CHAINS_PER_STATE * budget * total
     events = children.count.size - 1
     cursor = np.zeros(events + 1, np.int64)
-    taken = 0
+    best_known = np.inf
     depth = 0
     expand = True
     while depth >= 0:
         if expand:
             if control[0] != 0:
-                return STOPPED, found
-            while taken < others.posted[0]:
-                point = others.points[taken]  # a little worse: equals found here may still win
-                energy, cycles = point.energy_pj * (1.0 + 8.0 * TINY), point.latency_cycles * (1.0 + 8.0 * TINY)
-                if not is_dominated(found.front, found.count[1], energy, cycles):
-                    found = offer_point(found, energy, cycles, number, -1)
-                taken += 1
+                return STOPPED, root_lower, found
+            if budget > 0 and (statistics[COSTED] >= last_costed or statistics[CHAINS] >= last_chain):
+                return PAUSED, root_lower, found
+            best_known = np.inf if budget > 0 else others.value[0]
+            found = _hear(others, found, number)
             expand = False
             cursor[depth] = 0
-            _expand(problem, lattice, tables, bounds, goal, others, found, chain, depth, children, statistics)
+            _expand(problem, lattice, tables, bounds, goal, best_known, found, chain, depth, children, statistics)
         if cursor[depth] == children.count[depth]:
             depth -= 1
             continue
@@ -201,7 +212,7 @@ def search_candidate(
             children.mixed[depth, child],
             children.slope[depth],
         )
-        if hopeless(goal, lower, found, others.value[0]):
+        if hopeless(goal, lower, found, best_known):
             statistics[PRUNED_CHAINS] += 1
             continue
         o, s = children.operand[depth, child], children.state[depth, child]
@@ -214,7 +225,7 @@ def search_candidate(
         opened = chain.opened[depth]
         rest = tuple_number(problem, opened[W], opened[I], opened[O])
         lower = _lower(bounds, chain, depth, rest, s)
-        if hopeless(goal, lower, found, others.value[0]):
+        if hopeless(goal, lower, found, best_known):
             statistics[PRUNED_CHAINS] += 1
             depth -= 1
             continue
@@ -237,7 +248,9 @@ def search_candidate(
             goal,
             lower,
             others,
+            best_known,
             found,
+            last_costed,
             statistics,
             control,
         )
@@ -248,7 +261,22 @@ def search_candidate(
             if slope > 2.0 * bounds.slope[0] or slope < 0.5 * bounds.slope[0]:
                 _mix_anew(problem, lattice, tables, bounds, chain, depth, slope)
         depth -= 1
-    return DONE, found
+    return DONE, root_lower, found
+
+
+@kernel
+def _hear(others, found, number):
+    """Add to the front what other workers have found; returns ``found``, perhaps grown."""
+    taken = others.taken
+    for worker in range(taken.size):
+        while worker != others.worker and taken[worker] < others.posted[worker]:
+            point = others.points[worker, taken[worker]]
+            taken[worker] += 1
+            # A little worse, so that equals found here may still win.
+            energy, cycles = point.energy_pj * (1.0 + 8.0 * TINY), point.latency_cycles * (1.0 + 8.0 * TINY)
+            if not is_dominated(found.front, found.count[1], energy, cycles):
+                found = offer_point(found, energy, cycles, number, -1)
+    return found
 
 
 @kernel
@@ -361,7 +389,7 @@ def _lower(bounds, chain, depth, to_go, s):
 
 
 @kernel
-def _expand(problem, lattice, tables, bounds, goal, others, found, chain, depth, children, statistics):
+def _expand(problem, lattice, tables, bounds, goal, best_known, found, chain, depth, children, statistics):
     """List the boundaries that may come next."""
     here, closed = chain.at[depth], chain.closed[depth]
     opened = chain.opened[depth]
@@ -414,7 +442,7 @@ def _expand(problem, lattice, tables, bounds, goal, others, found, chain, depth,
                     added = bounds.mixed[mix, row, s] + bounds.mixed_to_go[mix, s, after]
                     mixed = max(mixed, chain.mixed[depth, mix] + added)
                 mixed += slope * min(load[3 + W], load[3 + I])
-            if hopeless(goal, Lower(lower_pj, lower_cycles, mixed, divisor), found, others.value[0]):
+            if hopeless(goal, Lower(lower_pj, lower_cycles, mixed, divisor), found, best_known):
                 statistics[PRUNED_CHAINS] += 1
                 continue
             children.operand[depth, count] = o
