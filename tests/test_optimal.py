@@ -255,3 +255,17 @@ def test_top_needs_an_enumeration() -> None:
     for constraints, strategy in ((Constraints(allocation="greedy"), "optimal"), (None, "exhaustive")):
         space = Mapspace.build(layer, architecture, constraints, "corrected")
         assert len(search_space(space, Options("edp", strategy, top=1)).best) == 1
+
+
+@pytest.mark.parametrize("objective", ["energy", "latency", "edp", "pareto"])
+@pytest.mark.parametrize(("network", "name"), [("resnet8", "conv4"), ("ds_cnn", "pw1"), ("autoencoder", "fc2")])
+def test_the_mapping_found_does_not_depend_on_threads(network: str, name: str, objective: str) -> None:
+    """Many mappings are equally good here."""
+    layer = load_workload(network)[name]
+    space = Mapspace.build(layer, load_architecture("aimc_4level"), None, "corrected")
+    alone = search_space(space, Options(objective, threads=1))
+    assert alone.optimal
+    for threads in (2, 3, 8):
+        found = search_space(space, Options(objective, threads=threads))
+        assert found.points[objective].mapping_id.tolist() == alone.points[objective].mapping_id.tolist()
+        assert found.points[objective].energy_pj.tolist() == alone.points[objective].energy_pj.tolist()
