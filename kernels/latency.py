@@ -94,7 +94,7 @@ def fill_double_buffers(problem, scratch):
 
 @kernel
 def double_buffered(use, used):
-    """Does a memory of which ``used`` is in use hold a tile that takes ``use`` of it twice? Also what is in use then."""
+    """Does a memory of which ``used`` is in use hold a tile that takes ``use`` of it twice? And what is in use then."""
     if used <= 0.5:
         return True, used
     if use <= 1.0 - used:

@@ -23,6 +23,9 @@ JOINT_SHIFT = 50
 BINS_PER_OCTAVE = 1 << (52 - SHIFT)
 JOINT_BINS_PER_OCTAVE = 1 << (52 - JOINT_SHIFT)
 OCTAVES = 128  # from 1 up
+# The barrier that keeps most points from the front has bins of its own.
+BARRIER_SHIFT = 46
+BARRIER_BINS = OCTAVES << (52 - BARRIER_SHIFT)
 EVALUATED, FITTING, COSTED = range(3)
 
 #: One mapping: what it costs, and which it is.
@@ -44,6 +47,7 @@ class Reductions(NamedTuple):
     best: np.ndarray  # POINT[N_OBJECTIVES, top]: the best distinct points, best first
     front: np.ndarray  # POINT[n]: by rising energy and falling latency
     used: np.ndarray  # int64[4]: places in use of the three rows of ``best`` and of ``front``
+    barrier: np.ndarray  # float64[BARRIER_BINS]: least latency of a point whose energy lies in a lower bin, or inf
     histogram: np.ndarray  # int64[3, OCTAVES * BINS_PER_OCTAVE]: energy in pJ, latency in cycles, their product
     joint: np.ndarray  # int64[n, n], n = OCTAVES * JOINT_BINS_PER_OCTAVE: energy, latency
     totals: np.ndarray  # int64[3]: mappings covered, mappings that fit, distinct costs computed
@@ -170,18 +174,24 @@ def bin_of(value, shift):
 
 
 @kernel
-def offer(best, front, used, histogram, joint, totals, energy_pj, latency_cycles, spatial, rank, code, weight):
+def offer(best, front, used, barrier, histogram, joint, totals, energy_pj, latency_cycles, spatial, rank, code, weight):
     """Account for ``weight`` mappings of one cost, of which the smallest identity is given.
 
     Returns:
         The front, in another array if it had to grow.
     """
-    if not offer_front(front, used, energy_pj, latency_cycles, spatial, rank, code):
-        larger = np.empty(2 * front.size, POINT)
-        for i in range(front.size):
-            larger[i] = front[i]
-        front = larger
-        offer_front(front, used, energy_pj, latency_cycles, spatial, rank, code)
+    place = bin_of(energy_pj, BARRIER_SHIFT)
+    if latency_cycles < barrier[place]:
+        if not offer_front(front, used, energy_pj, latency_cycles, spatial, rank, code):
+            larger = np.empty(2 * front.size, POINT)
+            for i in range(front.size):
+                larger[i] = front[i]
+            front = larger
+            offer_front(front, used, energy_pj, latency_cycles, spatial, rank, code)
+        place += 1
+        while place < BARRIER_BINS and latency_cycles < barrier[place]:
+            barrier[place] = latency_cycles
+            place += 1
     for objective in range(N_OBJECTIVES):
         offer_best(best, used, objective, energy_pj, latency_cycles, spatial, rank, code)
         histogram[objective, bin_of(objective_value(objective, energy_pj, latency_cycles), SHIFT)] += weight
