@@ -24,15 +24,15 @@ from .combine import (
     buffer_sets,
     fill_class,
     fill_coupling,
+    fill_short_loading,
     join_tallies,
-    loading_cycles,
     restore_all,
     room_for_all,
     room_left,
     variant_of,
 )
 from .cost import LATENCY_CYCLES, N_COSTS, TOTAL_PJ, mapping_cost, place_operand
-from .latency import clear_tally, port_stall
+from .latency import busy_cycles, clear_tally, join_onload, offload_cycles, onload_cycles, port_stall
 from .lattice import (
     allowed_states,
     count_completions,
@@ -43,7 +43,7 @@ from .lattice import (
     unrank_path,
 )
 from .problem import IRRELEVANT, MAX_LEVELS, MAX_LOOPS, TALLY, I, O, W, unroll
-from .reduce import COSTED, EVALUATED, offer
+from .reduce import BATCH, EVALUATED, OFFER, add_offer, reduce_batch
 from .rules import cuts_even, factors_allowed, reuse_allowed
 from .traffic import CYCLES, N_STATE, N_TRAFFIC, REDUCES_ABOVE, fill_tables
 
@@ -246,6 +246,8 @@ def cost_combinations(
     array_pj,
     scratch,
     cuts,
+    batch,
+    waiting,
     best,
     front,
     used,
@@ -260,9 +262,10 @@ def cost_combinations(
         kept, found: int64[3], how many classes of each operand the order before had, and how many there are.
         stop_rank: int64[n + 2], first rank whose order does not begin with the innermost p loops.
         segment: first rank that is to have combinations of its own.
+        batch: OFFER[BATCH], of which ``waiting`` wait to be reduced.
 
     Returns:
-        The front.
+        (the front, number of offers that wait)
     """
     nothing = tallies[W, tallies.shape[1] - 1, 0, 0]
     clear_tally(nothing)
@@ -324,16 +327,15 @@ def cost_combinations(
                     restore_all(problem, w, i, o, scratch)
                     for q in range(coupling.n_ports):
                         stall = max(stall, port_stall(problem, traffic, coupling.port[q], scratch))
-                onload, offload = loading_cycles(problem, total_cycles, traffic, stall, enough, w, i, o, scratch)
-                totals[COSTED] += 1
-                front = offer(
-                    best,
-                    front,
-                    used,
-                    barrier,
-                    histogram,
-                    joint,
-                    totals,
+                busy = busy_cycles(problem, total_cycles, stall)
+                if busy >= enough:
+                    onload, offload = join_onload(w.both, w.one, w.own, i.both, i.one, i.own), o.offload
+                else:
+                    fill_short_loading(problem, traffic, coupling, busy, tallies, a, b, c, w, i, o, scratch)
+                    onload, offload = onload_cycles(problem, scratch), offload_cycles(problem, scratch)
+                add_offer(
+                    batch,
+                    waiting,
                     w.energy_pj + i.energy_pj + o.energy_pj + array_pj,
                     compute_cycles + stall + onload + offload,
                     spatial,
@@ -341,7 +343,11 @@ def cost_combinations(
                     (w.code * base_i + i.code) * base_o + o.code + 1,
                     w.weight * i.weight * o.weight * (min(stop_rank[max(pair_reach, w.reach)], segment) - rank),
                 )
-    return front
+                waiting += 1
+                if waiting == BATCH:
+                    front = reduce_batch(best, front, used, barrier, histogram, joint, totals, batch, waiting)
+                    waiting = 0
+    return front, waiting
 
 
 @kernel
@@ -392,11 +398,13 @@ def search_range(
     index, held = np.empty(MAX_LEVELS, np.int64), np.empty(MAX_LEVELS)
     kept, found = np.zeros(3, np.int64), np.zeros(3, np.int64)
     stop_rank = np.empty(MAX_LOOPS + 2, np.int64)
+    batch = np.empty(BATCH, OFFER)
+    waiting = 0
     number = start
     i = np.searchsorted(offsets, start, side="right") - 1
     while number < stop:
         if control[0] != 0:
-            return number, front
+            break
         unroll(problem, array_dim, loop_dim, candidates[i], unrolling)
         items, n = lattice_items(problem, rules, unrolling.remaining, item_dim, item_size, item_count)
         states = np.empty((count_states(rules, items, item_count), N_STATE))
@@ -445,15 +453,9 @@ def search_range(
                     cost,
                     failure,
                 ) and _greedy_allowed(problem, rules, states, state_at, nest_dim, n, scratch, cuts):
-                    totals[COSTED] += 1
-                    front = offer(
-                        best,
-                        front,
-                        used,
-                        barrier,
-                        histogram,
-                        joint,
-                        totals,
+                    add_offer(
+                        batch,
+                        waiting,
                         cost[TOTAL_PJ] + array_pj[i],
                         cost[LATENCY_CYCLES],
                         i,
@@ -461,6 +463,10 @@ def search_range(
                         allocation_code(problem, n, cuts),
                         1,
                     )
+                    waiting += 1
+                    if waiting == BATCH:
+                        front = reduce_batch(best, front, used, barrier, histogram, joint, totals, batch, waiting)
+                        waiting = 0
             else:
                 fresh = rank == segment
                 common = 0 if fresh else changed
@@ -503,7 +509,7 @@ def search_range(
                     segment = min(
                         segment, rank + max(1, min(SEGMENT_ORDERS, np.int64(SEGMENT_COMBINATIONS / (each + 1.0))))
                     )
-                front = cost_combinations(
+                front, waiting = cost_combinations(
                     problem,
                     rules,
                     coupling,
@@ -521,6 +527,8 @@ def search_range(
                     array_pj[i],
                     scratch,
                     cuts,
+                    batch,
+                    waiting,
                     best,
                     front,
                     used,
@@ -532,6 +540,7 @@ def search_range(
             rank += 1
             progress[0] += 1
             if (rank % STOP_EVERY == 0 if rules.greedy != 0 else rank == segment) and control[0] != 0:
+                front = reduce_batch(best, front, used, barrier, histogram, joint, totals, batch, waiting)
                 return offsets[i] + rank, front
             if rank < last:
                 changed = next_path(successor, completions, n, order, state_at)
@@ -541,6 +550,7 @@ def search_range(
         number = offsets[i] + rank
         if number == offsets[i + 1]:
             i += 1
+    front = reduce_batch(best, front, used, barrier, histogram, joint, totals, batch, waiting)
     return number, front
 
 

@@ -216,9 +216,7 @@ def fill_loading(problem, total_cycles, traffic, stall, scratch):
     for port in range(problem.ports):
         clear_tally(tally)
         tally_loading(problem, traffic, port, ALL, scratch, tally)
-        bandwidth = problem.port_bandwidth[port, 1]
-        if busy < busy_to_spread(bandwidth, tally.required, tally.spreadable):
-            _spread(problem, traffic, port, max(0.0, (bandwidth - tally.required) / bandwidth * busy), scratch)
+        spread_less(problem, traffic, port, busy, tally.required, tally.spreadable, scratch)
 
 
 @kernel
@@ -284,8 +282,12 @@ def _least_loading(problem, traffic, port, o, scratch):
 
 
 @kernel
-def _spread(problem, traffic, port, surplus, scratch):
-    """Spread what happens once at a port over fewer cycles than it could use: the longest transfer first."""
+def spread_less(problem, traffic, port, busy, required, spreadable, scratch):
+    """Where the cycles are too few to spread all that happens once at a port: the longest transfer first."""
+    bandwidth = problem.port_bandwidth[port, 1]
+    if busy >= busy_to_spread(bandwidth, required, spreadable):
+        return
+    surplus = max(0.0, (bandwidth - required) / bandwidth * busy)
     cycles, floor = scratch.activity[NEEDED], scratch.activity[FLOOR]
     once = 0
     for a in range(problem.port_first[port], problem.port_first[port + 1]):
