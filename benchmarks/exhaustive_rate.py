@@ -36,7 +36,7 @@ CASES = (
     ("strided conv", "resnet8", "conv3", None),
     ("pointwise", "mobilenet_v1_025", "pw3", {"D1": {"K": 16}, "D2": {"C": 16}}),
     ("depthwise", "ds_cnn", "dw1", None),
-    ("dense", "autoencoder", "fc1", {"D1": {"K": 16}, "D2": {"C": 16}}),
+    ("dense", "autoencoder", "fc1", {"D1": {"K": 4}, "D2": {"C": 4}}),
 )
 
 

@@ -69,7 +69,7 @@ COUPLING = np.dtype(
         ("early_ports", np.int64),
         ("below", np.int64, (3, MAX_PORTS)),  # place in ``buffer`` of what decides the windows of the operand's
         ("above", np.int64, (3, MAX_PORTS)),  # activities at the low and at the high side of a coupled port, or NEVER
-        ("active", np.uint8, (3, MAX_PORTS)),  # the operand uses the coupled port
+        ("level", np.int64, (3, MAX_PORTS)),  # of the operand at the coupled port, -1: it does not use it
         ("own_port", np.int64, (3, MAX_PORTS)),  # ports that one operand decides alone
         ("n_own", np.int64, 3),
         ("outermost", np.bool_),  # the top memory's tile, which all loops decide, matters to a double buffer
@@ -121,10 +121,10 @@ def _couple_port(problem, port, with_w, out):
     operands, decided_by_w, coupled = 0, False, False
     q = out.n_ports
     out.below[:, q] = out.above[:, q] = NEVER
-    out.active[:, q] = 0
+    out.level[:, q] = -1
     for a in range(problem.port_first[port], problem.port_first[port + 1]):
         o, level, row = problem.activity[a, 0], problem.activity[a, 1], problem.activity[a, 3]
-        out.active[o, q] = 1
+        out.level[o, q] = level
         operands |= 1 << o
         decided_by_w |= o == W
         k = row - problem.first_row[o]
@@ -181,23 +181,22 @@ def fill_class(problem, traffic, coupling, o, scratch, one, tallies):
         one.stall = max(one.stall, port_stall(problem, traffic, port, scratch))
         one.busy = max(one.busy, _tally_port_loading(problem, traffic, port, o, scratch, scratch.tally))
     for q in range(coupling.n_ports):
-        if coupling.active[o, q] == 0:
+        if coupling.level[o, q] < 0:
             clear_tally(tallies[q, 0])
             continue
         port = coupling.port[q]
-        level = problem.activity[problem.port_first[port], 1]
-        for a in range(problem.port_first[port], problem.port_first[port + 1]):
-            if problem.activity[a, 0] == o:
-                level = problem.activity[a, 1]
+        below, above = first + coupling.level[o, q], first + coupling.level[o, q] + 1
+        _tally_port_loading(problem, traffic, port, o, scratch, scratch.tally)
         for variant in range(4):
             if (variant & 1 and coupling.below[o, q] == NEVER) or (variant & 2 and coupling.above[o, q] == NEVER):
                 continue
             if coupling.below[o, q] != NEVER:
-                _set_window(scratch, first + level, variant & 1)
+                scratch.window[below] = scratch.period[below] if variant & 1 else scratch.single_window[below]
             if coupling.above[o, q] != NEVER:
-                _set_window(scratch, first + level + 1, variant & 2)
+                scratch.window[above] = scratch.period[above] if variant & 2 else scratch.single_window[above]
             tally = tallies[q, variant]
-            _tally_port_loading(problem, traffic, port, o, scratch, tally)
+            clear_tally(tally)
+            tally.required, tally.spreadable = scratch.tally.required, scratch.tally.spreadable
             tally_windows(problem, traffic, port, o, scratch, tally)
     for level in range(levels):
         for direction in range(4):
@@ -206,11 +205,6 @@ def fill_class(problem, traffic, coupling, o, scratch, one, tallies):
         one.offload = offload_cycles(problem, scratch)
     else:
         one.both, one.one, one.own = onload_parts(problem, scratch, o)
-
-
-@kernel
-def _set_window(scratch, row, buffered):
-    scratch.window[row] = scratch.period[row] if buffered else scratch.single_window[row]
 
 
 @kernel
@@ -273,6 +267,9 @@ def buffer_sets(problem, coupling, first, stop, w, i, o):
         for place in range(3):
             operand = problem.operand_order[place]
             used += w.use[m] if operand == W else (i.use[m] if operand == I else o.use[m])
+        if double_buffered(np.inf, used)[0]:  # whatever there is
+            set_w, set_i, set_o = set_w | 1 << j, set_i | 1 << j, set_o | 1 << j
+            continue
         for place in range(3):
             operand = problem.operand_order[place]
             use = w.use[m] if operand == W else (i.use[m] if operand == I else o.use[m])

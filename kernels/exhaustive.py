@@ -51,7 +51,7 @@ STOP_EVERY = 64  # greedy orders between two looks at the stop flag
 #: Combinations, and orders, between two looks at it otherwise; orders beyond share nothing with those before.
 SEGMENT_COMBINATIONS = 1 << 24
 SEGMENT_ORDERS = 1 << 12
-ROOM = 64  # classes of an operand that there is room for at first
+ROOM = 16  # classes of an operand that there is room for at first
 
 
 @kernel
@@ -502,13 +502,11 @@ def search_range(
                         if found[o] < 0:
                             classes, tallies = _enlarged(classes, tallies)
                             if unrolling.fractional:
-                                traffic = _with_columns(traffic, classes.shape[1] - (classes.shape[1] - 1) // 2 - 1)
+                                traffic = _with_columns(traffic, (classes.shape[1] - 1) // 2)
                 if fresh:
-                    segment = last if not alone else rank + 1
-                    each = float(found[W]) * found[I] * found[O]
-                    segment = min(
-                        segment, rank + max(1, min(SEGMENT_ORDERS, np.int64(SEGMENT_COMBINATIONS / (each + 1.0))))
-                    )
+                    most = float(found[W]) * found[I] * found[O]
+                    orders = min(SEGMENT_ORDERS, np.int64(SEGMENT_COMBINATIONS / (most + 1.0)))
+                    segment = rank + 1 if alone else min(last, rank + max(1, orders))
                 front, waiting = cost_combinations(
                     problem,
                     rules,
@@ -583,7 +581,10 @@ def _whole_order_ruled(problem, rules):
 def _with_columns(traffic, more):
     """The same table with more columns."""
     larger = np.empty((traffic.shape[0], traffic.shape[1] + more, traffic.shape[2]))
-    larger[:, : traffic.shape[1]] = traffic
+    for row in range(traffic.shape[0]):
+        for column in range(traffic.shape[1]):
+            for i in range(traffic.shape[2]):
+                larger[row, column, i] = traffic[row, column, i]
     return larger
 
 

@@ -42,7 +42,7 @@ POINT = np.dtype(
 
 
 #: Mappings of one cost that wait for their reduction: a point, for which the smallest identity stands.
-OFFER = np.dtype([*((name, POINT[name]) for name in POINT.names), ("weight", np.int64)], align=True)
+OFFER = np.dtype([*POINT.descr, ("weight", np.int64)], align=True)
 BATCH = 256  # offers reduced at a time
 
 

@@ -35,6 +35,7 @@ LAYERS = {
     "pointwise": Layer(name="pointwise", K=96, C=160, OX=12, OY=4),
     "dense": Layer(name="dense", K=600, C=640),
     "batch": Layer(name="batch", B=6, K=300, C=260),
+    "fractional": Layer(name="fractional", K=385, C=4, OX=9, OY=2),
 }
 ZOO = ("aimc", "dimc", "aimc_4level", "dimc_cellgroups")
 
@@ -85,7 +86,7 @@ def random_code(pick: random.Random, space: Mapspace, loops: int) -> int:
 @pytest.mark.parametrize("architecture", ZOO)
 @pytest.mark.parametrize("name", LAYERS)
 def test_mappings_cost_what_evaluate_says(name: str, architecture: str) -> None:
-    model = "zigzag" if name in ("strided", "pointwise") else "corrected"
+    model = "zigzag" if name in ("strided", "pointwise", "fractional") else "corrected"
     space = space_of(LAYERS[name], architecture, model)
     points = enumerated(space).points["energy"]
     pick = random.Random(f"{name} {architecture}")
