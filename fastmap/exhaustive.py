@@ -16,6 +16,7 @@ from fastmap.errors import SearchError
 from fastmap.evaluation import array_clock_ns
 from fastmap.kernels import reduce as reduce_kernels
 from fastmap.kernels.array import array_energies_pj
+from fastmap.kernels.combine import COUPLING
 from fastmap.kernels.exhaustive import search_range
 from fastmap.kernels.macro import VARIANT_ZIGZAG
 from fastmap.kernels.problem import SCRATCH, UNROLLING
@@ -235,11 +236,12 @@ def _run_range(
     space: Mapspace, array_pj: Any, offsets: Any, first: int, stop: int, reductions: Any, control: Control, done: Any
 ) -> Any:
     """Cost all mappings of the orders first..stop-1. Returns the reductions."""
-    unrolling, scratch = new_record(UNROLLING), new_record(SCRATCH)
+    unrolling, coupling, scratch = new_record(UNROLLING), new_record(COUPLING), new_record(SCRATCH)
     _, front = search_range(
         space.problem,
         space.rules,
         unrolling,
+        coupling,
         scratch,
         space.array_dim,
         space.loop_dim,
@@ -262,6 +264,7 @@ def _new_reductions(top: int) -> Any:
         best=np.zeros((reduce_kernels.N_OBJECTIVES, top), reduce_kernels.POINT),
         front=np.zeros(FIRST_FRONT, reduce_kernels.POINT),
         used=np.zeros(4, np.int64),
+        barrier=np.full(reduce_kernels.BARRIER_BINS, np.inf),
         histogram=np.zeros((3, fine), np.int64),
         joint=np.zeros((coarse, coarse), np.int64),
         totals=np.zeros(3, np.int64),

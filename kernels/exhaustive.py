@@ -3,10 +3,14 @@
 The mappings of a space are numbered: candidate by candidate, within one by the rank of the order. A call works
 through a range of orders, so that any split of the space over threads and calls gives the same result.
 
-An order's allocations are the combinations of one allocation for each operand. What an operand alone decides (energy,
-periods, windows, bits held) is computed once for each of its allocations; a combination adds what the operands share:
-capacities, double buffers, ports. Cuts that a run of irrelevant loops moves to the same boundary are one and the same
-schedule: it is costed once and counted as often as it occurs.
+An order's allocations are the combinations of one allocation for each operand. What an operand alone decides is
+computed once for each of its allocations, a *class*; a combination adds what the operands share (see ``combine``). Two
+kinds of mappings have the same cost as another one by construction; they are costed once and counted as often as they
+occur:
+
+* cuts that a run of irrelevant loops moves to the same boundary are one and the same schedule;
+* the order of the loops above all boundaries means nothing. A combination that depends on the innermost p loops alone
+  stands for all orders that begin with them. They follow each other; the first of them costs it.
 """
 
 from __future__ import annotations
@@ -15,7 +19,20 @@ import numpy as np
 
 from ._jit import kernel
 from .allocate import cut_bits, fits
-from .cost import LATENCY_CYCLES, N_COSTS, TOTAL_PJ, fill_latency, mapping_cost, place_operand
+from .combine import (
+    CLASS,
+    buffer_sets,
+    fill_class,
+    fill_coupling,
+    fill_short_loading,
+    join_tallies,
+    restore_all,
+    room_for_all,
+    room_left,
+    variant_of,
+)
+from .cost import LATENCY_CYCLES, N_COSTS, TOTAL_PJ, mapping_cost, place_operand
+from .latency import busy_cycles, clear_tally, join_onload, offload_cycles, onload_cycles, port_stall
 from .lattice import (
     allowed_states,
     count_completions,
@@ -25,16 +42,16 @@ from .lattice import (
     next_path,
     unrank_path,
 )
-from .problem import IRRELEVANT, MAX_LEVELS, MAX_LOOPS, MAX_MEMORIES, O, unroll
-from .reduce import COSTED, EVALUATED, offer
+from .problem import IRRELEVANT, MAX_LEVELS, MAX_LOOPS, TALLY, I, O, W, unroll
+from .reduce import BATCH, EVALUATED, OFFER, add_offer, reduce_batch
 from .rules import cuts_even, factors_allowed, reuse_allowed
 from .traffic import CYCLES, N_STATE, N_TRAFFIC, REDUCES_ABOVE, fill_tables
 
-STOP_EVERY = 64  # orders between two looks at the stop flag
-
-# What the store of operand allocations holds for each row, float64.
-PERIOD, SINGLE_WINDOW, COUNT, EFFECTIVE_USE, COLUMN = range(5)
-N_PART = 5
+STOP_EVERY = 64  # greedy orders between two looks at the stop flag
+#: Combinations, and orders, between two looks at it otherwise; orders beyond share nothing with those before.
+SEGMENT_COMBINATIONS = 1 << 24
+SEGMENT_ORDERS = 1 << 12
+ROOM = 16  # classes of an operand that there is room for at first
 
 
 @kernel
@@ -56,7 +73,7 @@ def allocations_of_order(problem, n):
 
 
 @kernel
-def _choices(problem, rules, states, state_at, loop_dim, n, o, cut, size):
+def _choices(problem, rules, states, state_at, loop_dim, n, o, cut, size, boundary):
     """Cuts that an allocation of the operand can choose from at each level.
 
     Cuts before and within a run of irrelevant loops lead to the same boundary, behind it; they form one choice. For the
@@ -65,6 +82,7 @@ def _choices(problem, rules, states, state_at, loop_dim, n, o, cut, size):
     Args:
         cut: int64[n + 1], filled: the smallest cut of each choice.
         size: int64[n + 1], filled: how many cuts it stands for.
+        boundary: int64[n + 1], filled: the boundary that it leads to.
 
     Returns:
         Number of choices.
@@ -74,130 +92,262 @@ def _choices(problem, rules, states, state_at, loop_dim, n, o, cut, size):
     p = 0
     while p <= n:
         end = p
-        while not each and end < n and problem.relevance[o, loop_dim[end]] == IRRELEVANT:
+        while end < n and problem.relevance[o, loop_dim[end]] == IRRELEVANT:
             end += 1
-        if o == O and end > p and states[state_at[end], REDUCES_ABOVE] == 0.0:
-            cut[choices], size[choices] = p, end - p
+        boundary[choices] = end
+        last = p if each else end
+        if o == O and last > p and states[state_at[last], REDUCES_ABOVE] == 0.0:
+            cut[choices], size[choices] = p, last - p
             choices += 1
-            p = end
-        cut[choices], size[choices] = p, end - p + 1
+            boundary[choices] = end
+            p = last
+        cut[choices], size[choices] = p, last - p + 1
         choices += 1
-        p = end + 1
+        p = last + 1
     return choices
 
 
 @kernel
-def operand_allocations(
+def add_classes(
     problem,
     rules,
     unrolling,
     states,
     content,
     traffic,
+    coupling,
     state_at,
     loop_dim,
     loop_size,
     n,
     o,
+    changed,
+    kept,
     scratch,
     cuts,
-    choice_cut,
-    choice_size,
+    choices,
     index,
     held,
-    parts,
-    energy_pj,
-    weight,
-    code,
-    bits,
-    own_cuts,
+    classes,
+    tallies,
 ):
-    """Enumerate the allocations of one operand that fit its memories and the rules on it, and compute its part of each.
+    """Enumerate the allocations of one operand that fit its memories and the rules on it, those last whose boundaries
+    reach farthest out.
 
     Args:
-        index: int64[L], held: float64[L], working memory.
-        parts: float64[J, L + 1, N_PART], energy_pj: float64[J], weight, code: int64[J], bits: float64[J, M], own_cuts:
-            int64[J, L], the store of this operand, filled. ``code``: its cuts as digits to the base n + 1.
+        changed: innermost loops in common with the order before.
+        kept: classes of that order which depend on these loops alone; they come first and stay.
+        choices: int64[3, n + 1], index: int64[L], held: float64[L], working memory.
+        classes: CLASS[J], tallies: TALLY[J, Q, 4], the store of this operand, filled.
 
     Returns:
-        Number of allocations; -1 when the store has no room for them.
+        Number of classes; -1 when the store has no room for them.
     """
     levels = problem.levels[o]
-    first = problem.first_row[o]
-    n_choices = _choices(problem, rules, states, state_at, loop_dim, n, o, choice_cut, choice_size)
-    found = 0
-    level = 0
-    index[0] = 0
+    found = kept
     cuts[o, levels - 1] = n
-    while level >= 0:
-        top = level == levels - 1
-        if not top and index[level] >= n_choices:
-            level -= 1
-            if level >= 0:
-                index[level] += 1
-            continue
-        start = choice_cut[index[level - 1]] if level > 0 else 0
-        end = n if top else choice_cut[index[level]]
-        memory = problem.chain[o, level]
-        held[level] = cut_bits(problem, unrolling, states, content, o, level, state_at[start], state_at[end])
-        if not fits(held[level], problem.memory_size[memory]):
-            if not top and problem.memory_double_buffered[memory] != 0:
-                index[level] += 1  # the last cut needs no second buffer
-            else:
-                level -= 1
-                if level >= 0:
-                    index[level] += 1
-            continue
-        cuts[o, level] = end
-        if not top:
+    if levels == 1:
+        held[0] = cut_bits(problem, unrolling, states, content, o, 0, state_at[0], state_at[n])
+        if kept > 0 or not fits(held[0], problem.memory_size[problem.chain[o, 0]]):
+            return kept
+        level = 0
+        n_choices = 1
+        choices[:, 0] = n
+    else:
+        n_choices = _choices(problem, rules, states, state_at, loop_dim, n, o, choices[0], choices[1], choices[2])
+        level = levels - 2
+    index[level] = 0
+    while choices[2, index[level]] < changed:
+        index[level] += 1
+    outermost = level
+    while True:
+        if index[level] >= (n_choices if level == outermost else index[level + 1] + 1):
+            if level == outermost:
+                return found
             level += 1
-            if level < levels - 1:
-                index[level] = index[level - 1]
+            index[level] += 1
             continue
-        if found == energy_pj.size:
+        if levels > 1:
+            cut = choices[0, index[level]]
+            cuts[o, level] = cut
+            held[level + 1] = cut_bits(
+                problem, unrolling, states, content, o, level + 1, state_at[cut], state_at[cuts[o, level + 1]]
+            )
+            if not fits(held[level + 1], problem.memory_size[problem.chain[o, level + 1]]):
+                index[level] += 1
+                continue
+            if level > 0:
+                level -= 1
+                index[level] = 0
+                continue
+            held[0] = cut_bits(problem, unrolling, states, content, o, 0, state_at[0], state_at[cut])
+            memory = problem.chain[o, 0]
+            if not fits(held[0], problem.memory_size[memory]):
+                # What is larger fits neither, except that the last cut needs no second buffer.
+                index[0] = index[0] + 1 if problem.memory_double_buffered[memory] != 0 else n_choices
+                continue
+        if found == classes.size:
             return -1
         free = states.shape[0] + found
-        energy_pj[found] = place_operand(
+        energy_pj = place_operand(
             problem, unrolling, states, content, traffic, state_at, loop_dim, loop_size, n, o, cuts, free, scratch
         )
         if (rules.bounded[o] == 0 or factors_allowed(rules, states, state_at, o, levels, cuts)) and reuse_allowed(
             problem, rules, loop_dim, n, o, scratch.position
         ):
-            for k in range(levels + 1):
-                parts[found, k, PERIOD] = scratch.period[first + k]
-                parts[found, k, SINGLE_WINDOW] = scratch.single_window[first + k]
-                parts[found, k, COUNT] = scratch.count[first + k]
-                parts[found, k, EFFECTIVE_USE] = scratch.effective_use[first + k]
-                parts[found, k, COLUMN] = scratch.column[first + k]
-            weight[found] = 1
-            code[found] = 0
+            one = classes[found]
+            one.energy_pj = energy_pj
+            one.weight, one.code = 1, 0
             repeats = 0
             for m in range(levels - 1):
-                bits[found, problem.chain[o, m]] = held[m]
-                own_cuts[found, m] = cuts[o, m]
-                code[found] = code[found] * (n + 1) + cuts[o, m]
+                one.code = one.code * (n + 1) + cuts[o, m]
                 repeats = repeats + 1 if m > 0 and index[m] == index[m - 1] else 1
                 if m == levels - 2 or index[m + 1] != index[m]:
-                    weight[found] *= combinations(choice_size[index[m]] + repeats - 1, repeats)
-            bits[found, memory] = held[level]
-            own_cuts[found, level] = n
+                    one.weight *= combinations(choices[1, index[m]] + repeats - 1, repeats)
+            for m in range(levels):
+                one.bits[problem.chain[o, m]] = held[m]
+                one.cuts[m] = cuts[o, m]
+            fill_class(problem, traffic, coupling, o, scratch, one, tallies[found])
             found += 1
-        level -= 1
-        if level >= 0:
-            index[level] += 1
-    return found
+        index[0] += 1
 
 
 @kernel
-def _load(problem, o, part, scratch):
-    """Put one allocation of an operand where the latency expects it."""
-    first = problem.first_row[o]
-    for k in range(problem.levels[o] + 1):
-        scratch.period[first + k] = part[k, PERIOD]
-        scratch.single_window[first + k] = part[k, SINGLE_WINDOW]
-        scratch.count[first + k] = part[k, COUNT]
-        scratch.effective_use[first + k] = part[k, EFFECTIVE_USE]
-        scratch.column[first + k] = np.int64(part[k, COLUMN])
+def _enlarged(classes, tallies):
+    """The same stores with twice the room."""
+    room = classes.shape[1] - 1
+    more_classes = np.zeros((3, 2 * room + 1), CLASS)
+    more_tallies = np.zeros((3, 2 * room + 1, tallies.shape[2], 4), TALLY)
+    for o in range(3):
+        for j in range(room):
+            more_classes[o, j] = classes[o, j]
+            for q in range(tallies.shape[2]):
+                for variant in range(4):
+                    more_tallies[o, j, q, variant] = tallies[o, j, q, variant]
+    return more_classes, more_tallies
+
+
+@kernel
+def cost_combinations(
+    problem,
+    rules,
+    coupling,
+    total_cycles,
+    traffic,
+    classes,
+    tallies,
+    kept,
+    found,
+    n,
+    stop_rank,
+    segment,
+    spatial,
+    rank,
+    array_pj,
+    scratch,
+    cuts,
+    batch,
+    waiting,
+    best,
+    front,
+    used,
+    barrier,
+    histogram,
+    joint,
+    totals,
+):
+    """Cost all combinations of an order that the order before did not have.
+
+    Args:
+        kept, found: int64[3], how many classes of each operand the order before had, and how many there are.
+        stop_rank: int64[n + 2], first rank whose order does not begin with the innermost p loops.
+        segment: first rank that is to have combinations of its own.
+        batch: OFFER[BATCH], of which ``waiting`` wait to be reduced.
+
+    Returns:
+        (the front, number of offers that wait)
+    """
+    nothing = tallies[W, tallies.shape[1] - 1, 0, 0]
+    clear_tally(nothing)
+    nobody = classes[W, classes.shape[1] - 1]
+    base_i = (n + 1) ** (problem.levels[I] - 1)
+    base_o = (n + 1) ** (problem.levels[O] - 1)
+    compute_cycles = total_cycles * problem.cycles_per_operation
+    for b in range(found[I]):
+        i = classes[I, b]
+        start_o = kept[O] if b < kept[I] and kept[W] == found[W] else 0
+        for c in range(start_o, found[O]):
+            o = classes[O, c]
+            if not room_left(problem, coupling, i, o):
+                continue
+            _, early_i, early_o = buffer_sets(problem, coupling, 0, coupling.early_buffers, nobody, i, o)
+            early_stall, early_busy = max(i.stall, o.stall), max(i.busy, o.busy)
+            unsure = False
+            for q in range(coupling.early_ports):
+                cycles, known, busy = join_tallies(
+                    problem.port_bandwidth[coupling.port[q], 1],
+                    nothing,
+                    tallies[I, b, q, variant_of(coupling, I, q, early_i)],
+                    tallies[O, c, q, variant_of(coupling, O, q, early_o)],
+                )
+                early_busy = max(early_busy, busy)
+                if known:
+                    early_stall = max(early_stall, cycles)
+                elif cycles > early_stall:
+                    unsure = True
+            pair_reach = max(i.reach, o.reach)
+            for a in range(kept[W] if b < kept[I] and c < kept[O] else 0, found[W]):
+                w = classes[W, a]
+                if not room_for_all(problem, coupling, w, i, o):
+                    continue
+                if rules.even != 0:
+                    for m in range(MAX_LEVELS):
+                        cuts[W, m], cuts[I, m], cuts[O, m] = w.cuts[m], i.cuts[m], o.cuts[m]
+                    if not cuts_even(problem, cuts):
+                        continue
+                set_w, set_i, set_o = buffer_sets(
+                    problem, coupling, coupling.early_buffers, coupling.n_buffers, w, i, o
+                )
+                set_i, set_o = set_i | early_i, set_o | early_o
+                stall, enough = max(early_stall, w.stall), max(early_busy, w.busy)
+                uncertain = unsure
+                for q in range(coupling.early_ports, coupling.n_ports):
+                    cycles, known, busy = join_tallies(
+                        problem.port_bandwidth[coupling.port[q], 1],
+                        tallies[W, a, q, variant_of(coupling, W, q, set_w)],
+                        tallies[I, b, q, variant_of(coupling, I, q, set_i)],
+                        tallies[O, c, q, variant_of(coupling, O, q, set_o)],
+                    )
+                    enough = max(enough, busy)
+                    if known:
+                        stall = max(stall, cycles)
+                    elif cycles > stall:
+                        uncertain = True
+                if uncertain:
+                    restore_all(problem, w, i, o, scratch)
+                    for q in range(coupling.n_ports):
+                        stall = max(stall, port_stall(problem, traffic, coupling.port[q], scratch))
+                busy = busy_cycles(problem, total_cycles, stall)
+                if busy >= enough:
+                    onload, offload = join_onload(w.both, w.one, w.own, i.both, i.one, i.own), o.offload
+                else:
+                    fill_short_loading(problem, traffic, coupling, busy, tallies, a, b, c, w, i, o, scratch)
+                    onload, offload = onload_cycles(problem, scratch), offload_cycles(problem, scratch)
+                add_offer(
+                    batch,
+                    waiting,
+                    w.energy_pj + i.energy_pj + o.energy_pj + array_pj,
+                    compute_cycles + stall + onload + offload,
+                    spatial,
+                    rank,
+                    (w.code * base_i + i.code) * base_o + o.code + 1,
+                    w.weight * i.weight * o.weight * (min(stop_rank[max(pair_reach, w.reach)], segment) - rank),
+                )
+                waiting += 1
+                if waiting == BATCH:
+                    front = reduce_batch(best, front, used, barrier, histogram, joint, totals, batch, waiting)
+                    waiting = 0
+    return front, waiting
 
 
 @kernel
@@ -205,6 +355,7 @@ def search_range(
     problem,
     rules,
     unrolling,
+    coupling,
     scratch,
     array_dim,
     loop_dim,
@@ -216,6 +367,7 @@ def search_range(
     best,
     front,
     used,
+    barrier,
     histogram,
     joint,
     totals,
@@ -227,7 +379,7 @@ def search_range(
     Args:
         array_pj: float64[S], energy of the array for each candidate.
         offsets: int64[S + 1], number of the first order of each candidate.
-        best, front, used, histogram, joint, totals: ``Reductions``.
+        best, front, used, barrier, histogram, joint, totals: ``Reductions``.
         control: int64[1], set to nonzero by anybody to stop.
         progress: int64[1], counts the orders done.
 
@@ -242,21 +394,17 @@ def search_range(
     order = np.empty(MAX_LOOPS, np.int64)
     nest_dim, nest_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
     state_at = np.zeros(MAX_LOOPS + 1, np.int64)
-    choice_cut, choice_size = np.empty(MAX_LOOPS + 1, np.int64), np.empty(MAX_LOOPS + 1, np.int64)
+    choices = np.empty((3, MAX_LOOPS + 1), np.int64)
     index, held = np.empty(MAX_LEVELS, np.int64), np.empty(MAX_LEVELS)
-    found = np.empty(3, np.int64)
-    shared = np.empty(MAX_MEMORIES, np.int64)
-    n_shared = 0
-    for memory in range(problem.memories):
-        if problem.memory_operands[memory, 1] >= 0:
-            shared[n_shared] = memory
-            n_shared += 1
-    room = 256
+    kept, found = np.zeros(3, np.int64), np.zeros(3, np.int64)
+    stop_rank = np.empty(MAX_LOOPS + 2, np.int64)
+    batch = np.empty(BATCH, OFFER)
+    waiting = 0
     number = start
     i = np.searchsorted(offsets, start, side="right") - 1
     while number < stop:
         if control[0] != 0:
-            return number, front
+            break
         unroll(problem, array_dim, loop_dim, candidates[i], unrolling)
         items, n = lattice_items(problem, rules, unrolling.remaining, item_dim, item_size, item_count)
         states = np.empty((count_states(rules, items, item_count), N_STATE))
@@ -267,18 +415,21 @@ def search_range(
         allowed_states(rules, states, allowed)
         count_completions(successor, allowed, completions)
         content = np.empty((problem.rows, states.shape[0]))
-        traffic = np.empty((problem.rows, states.shape[0] + (room if unrolling.fractional else 1), N_TRAFFIC))
+        traffic = np.empty((problem.rows, states.shape[0] + (ROOM if unrolling.fractional else 1), N_TRAFFIC))
         fill_tables(problem, unrolling, states, scratch, content, traffic)
         total_cycles = states[states.shape[0] - 1, CYCLES]
         allocations = allocations_of_order(problem, n)
         rank = number - offsets[i]
         last = min(stop, offsets[i + 1]) - offsets[i]
         unrank_path(successor, completions, n, rank, order, state_at)
-        parts = np.empty((3, room, MAX_LEVELS + 1, N_PART))
-        energy_pj, bits = np.empty((3, room)), np.zeros((3, room, MAX_MEMORIES))
-        weight, code = np.empty((3, room), np.int64), np.empty((3, room), np.int64)
-        own_cuts = np.empty((3, room, MAX_LEVELS), np.int64)
+        fill_coupling(problem, content, coupling)
+        classes = np.zeros((3, ROOM + 1), CLASS)  # the last stands for no operand
+        tallies = np.zeros((3, ROOM + 1, max(coupling.n_ports, 1), 4), TALLY)
+        alone = coupling.outermost or _whole_order_ruled(problem, rules)
+        _fill_stop_ranks(successor, completions, n, rank, order, state_at, stop_rank)
+        segment = rank
         changed = 0
+        found[:] = 0
         while rank < last:
             for p in range(changed, n):
                 nest_dim[p] = item_dim[order[p]]
@@ -302,14 +453,9 @@ def search_range(
                     cost,
                     failure,
                 ) and _greedy_allowed(problem, rules, states, state_at, nest_dim, n, scratch, cuts):
-                    totals[COSTED] += 1
-                    front = offer(
-                        best,
-                        front,
-                        used,
-                        histogram,
-                        joint,
-                        totals,
+                    add_offer(
+                        batch,
+                        waiting,
                         cost[TOTAL_PJ] + array_pj[i],
                         cost[LATENCY_CYCLES],
                         i,
@@ -317,102 +463,129 @@ def search_range(
                         allocation_code(problem, n, cuts),
                         1,
                     )
+                    waiting += 1
+                    if waiting == BATCH:
+                        front = reduce_batch(best, front, used, barrier, histogram, joint, totals, batch, waiting)
+                        waiting = 0
             else:
-                enough = True
+                fresh = rank == segment
+                common = 0 if fresh else changed
                 for o in range(3):
-                    found[o] = operand_allocations(
-                        problem,
-                        rules,
-                        unrolling,
-                        states,
-                        content,
-                        traffic,
-                        state_at,
-                        nest_dim,
-                        nest_size,
-                        n,
-                        o,
-                        scratch,
-                        cuts,
-                        choice_cut,
-                        choice_size,
-                        index,
-                        held,
-                        parts[o],
-                        energy_pj[o],
-                        weight[o],
-                        code[o],
-                        bits[o],
-                        own_cuts[o],
-                    )
-                    if found[o] <= 0:
-                        enough = found[o] == 0
-                        break
-                if not enough:  # the store is too small: once more with a larger one
-                    totals[EVALUATED] -= allocations
-                    room *= 2
-                    break
-                if found[o] > 0:
-                    base_i = (n + 1) ** (problem.levels[1] - 1)
-                    base_o = (n + 1) ** (problem.levels[2] - 1)
-                    for a in range(found[0]):
-                        _load(problem, 0, parts[0, a], scratch)
-                        for b in range(found[1]):
-                            if not _room_left(problem, shared, n_shared, bits[0, a], bits[1, b]):
-                                continue
-                            _load(problem, 1, parts[1, b], scratch)
-                            for c in range(found[2]):
-                                together = True
-                                for j in range(n_shared):
-                                    m = shared[j]
-                                    together &= fits(
-                                        bits[0, a, m] + bits[1, b, m] + bits[2, c, m], problem.memory_size[m]
-                                    )
-                                if not together:
-                                    continue
-                                if rules.even != 0:
-                                    cuts[0, :] = own_cuts[0, a]
-                                    cuts[1, :] = own_cuts[1, b]
-                                    cuts[2, :] = own_cuts[2, c]
-                                    if not cuts_even(problem, cuts):
-                                        continue
-                                _load(problem, 2, parts[2, c], scratch)
-                                fill_latency(problem, total_cycles, traffic, scratch, cost)
-                                totals[COSTED] += 1
-                                energy = energy_pj[0, a] + energy_pj[1, b] + energy_pj[2, c]
-                                front = offer(
-                                    best,
-                                    front,
-                                    used,
-                                    histogram,
-                                    joint,
-                                    totals,
-                                    energy + array_pj[i],
-                                    cost[LATENCY_CYCLES],
-                                    i,
-                                    rank,
-                                    (code[0, a] * base_i + code[1, b]) * base_o + code[2, c] + 1,
-                                    weight[0, a] * weight[1, b] * weight[2, c],
-                                )
+                    kept[o] = 0
+                    while kept[o] < found[o] and classes[o, kept[o]].reach <= common:
+                        kept[o] += 1
+                    found[o] = -1
+                    while found[o] < 0:
+                        found[o] = add_classes(
+                            problem,
+                            rules,
+                            unrolling,
+                            states,
+                            content,
+                            traffic,
+                            coupling,
+                            state_at,
+                            nest_dim,
+                            nest_size,
+                            n,
+                            o,
+                            common,
+                            kept[o],
+                            scratch,
+                            cuts,
+                            choices,
+                            index,
+                            held,
+                            classes[o, : classes.shape[1] - 1],
+                            tallies[o],
+                        )
+                        if found[o] < 0:
+                            classes, tallies = _enlarged(classes, tallies)
+                            if unrolling.fractional:
+                                traffic = _with_columns(traffic, (classes.shape[1] - 1) // 2)
+                if fresh:
+                    most = float(found[W]) * found[I] * found[O]
+                    orders = min(SEGMENT_ORDERS, np.int64(SEGMENT_COMBINATIONS / (most + 1.0)))
+                    segment = rank + 1 if alone else min(last, rank + max(1, orders))
+                front, waiting = cost_combinations(
+                    problem,
+                    rules,
+                    coupling,
+                    total_cycles,
+                    traffic,
+                    classes,
+                    tallies,
+                    kept,
+                    found,
+                    n,
+                    stop_rank,
+                    segment,
+                    i,
+                    rank,
+                    array_pj[i],
+                    scratch,
+                    cuts,
+                    batch,
+                    waiting,
+                    best,
+                    front,
+                    used,
+                    barrier,
+                    histogram,
+                    joint,
+                    totals,
+                )
             rank += 1
             progress[0] += 1
-            if rank % STOP_EVERY == 0 and control[0] != 0:
+            if (rank % STOP_EVERY == 0 if rules.greedy != 0 else rank == segment) and control[0] != 0:
+                front = reduce_batch(best, front, used, barrier, histogram, joint, totals, batch, waiting)
                 return offsets[i] + rank, front
             if rank < last:
                 changed = next_path(successor, completions, n, order, state_at)
+                for p in range(changed + 1, n + 1):
+                    stop_rank[p] = rank + completions[state_at[p]]
+                stop_rank[n + 1] = stop_rank[n]
         number = offsets[i] + rank
         if number == offsets[i + 1]:
             i += 1
+    front = reduce_batch(best, front, used, barrier, histogram, joint, totals, batch, waiting)
     return number, front
 
 
 @kernel
-def _room_left(problem, shared, n_shared, bits_w, bits_i):
-    """Do the tiles of W and I leave room at all in the memories that they share?"""
-    for j in range(n_shared):
-        if not fits(bits_w[shared[j]] + bits_i[shared[j]], problem.memory_size[shared[j]]):
-            return False
-    return True
+def _fill_stop_ranks(successor, completions, n, rank, order, state_at, stop_rank):
+    """First rank whose order does not begin with the innermost p loops of this one: int64[n + 2], filled; the order
+    is that of ``rank``, and the last entry is for what lies beyond all its loops.
+    """
+    first = np.int64(0)  # rank of the first order that begins with them
+    stop_rank[0] = completions[0]
+    for p in range(n):
+        for i in range(order[p]):
+            t = successor[state_at[p], i]
+            if t >= 0:
+                first += completions[t]
+        stop_rank[p + 1] = first + completions[state_at[p + 1]]
+    stop_rank[n + 1] = rank + 1
+
+
+@kernel
+def _whole_order_ruled(problem, rules):
+    """Must some operand's tile be reused in its top memory? That takes the outermost loop to say."""
+    for o in range(3):
+        if rules.stationary[o, problem.levels[o] - 1] != 0:
+            return True
+    return False
+
+
+@kernel
+def _with_columns(traffic, more):
+    """The same table with more columns."""
+    larger = np.empty((traffic.shape[0], traffic.shape[1] + more, traffic.shape[2]))
+    for row in range(traffic.shape[0]):
+        for column in range(traffic.shape[1]):
+            for i in range(traffic.shape[2]):
+                larger[row, column, i] = traffic[row, column, i]
+    return larger
 
 
 @kernel

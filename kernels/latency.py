@@ -12,6 +12,7 @@ from .problem import (
     FRACTIONAL,
     INTEGER,
     IRRELEVANT,
+    NONE,
     READ_DOWN,
     READ_UP,
     RELEVANT,
@@ -24,6 +25,7 @@ from .problem import (
 from .traffic import ACTIVE, AVERAGE_BANDWIDTH, CONTENT_BITS, CYCLES, CYCLES_ABOVE, TRANSFER_CYCLES
 
 PERIOD, WINDOW, COUNT, NEEDED, FLOOR = range(5)  # rows of Scratch.activity
+ALL = -1  # in place of an operand: all of them
 
 
 @kernel
@@ -86,12 +88,18 @@ def fill_double_buffers(problem, scratch):
         for level in range(problem.levels[o]):
             row += 1
             memory = problem.chain[o, level]
-            scratch.window[row] = scratch.single_window[row]
-            if used[memory] <= 0.5:
-                scratch.window[row] = scratch.period[row]
-            elif scratch.effective_use[row] <= 1.0 - used[memory]:
-                scratch.window[row] = scratch.period[row]
-                used[memory] += scratch.effective_use[row]
+            buffered, used[memory] = double_buffered(scratch.effective_use[row], used[memory])
+            scratch.window[row] = scratch.period[row] if buffered else scratch.single_window[row]
+
+
+@kernel
+def double_buffered(use, used):
+    """Does a memory of which ``used`` is in use hold a tile that takes ``use`` of it twice? And what is in use then."""
+    if used <= 0.5:
+        return True, used
+    if use <= 1.0 - used:
+        return True, used + use
+    return False, used
 
 
 @kernel
@@ -115,43 +123,61 @@ def _covered(scratch, upto, time):
 
 
 @kernel
-def port_stall(problem, traffic, port, scratch):
-    """Stall (positive) or slack (negative) cycles of one port.
+def clear_tally(tally):
+    """Nothing happens at the port."""
+    tally.stalls = tally.rest = tally.widest = tally.required = tally.spreadable = 0.0
+    tally.union, tally.first = 0.0, NONE
 
-    Each activity has a period P, a window A at the start of each period and needs R cycles in it; alone it stalls
-    (R - A)(count - 1). Several share the union of their windows.
+
+@kernel
+def tally_windows(problem, traffic, port, o, scratch, tally):
+    """Add to a tally how the activities of one operand (or of ALL) at a port keep to their windows.
+
+    Each has a period P, a window A at the start of each period and needs R cycles in it; alone it stalls
+    (R - A)(count - 1).
+
+    Returns:
+        Number of activities; they are the first ones of ``scratch.activity``.
     """
-    period, window, count = scratch.activity[PERIOD], scratch.activity[WINDOW], scratch.activity[COUNT]
     used = 0
-    stalls = 0.0
-    slack = 0.0
-    windows = 0.0
-    single = 0.0
-    union = -1.0
     for a in range(problem.port_first[port], problem.port_first[port + 1]):
         direction, row = problem.activity[a, 2], problem.activity[a, 3]
+        if o != ALL and problem.activity[a, 0] != o:
+            continue
         column = scratch.column[row]
         if traffic[row, column, ACTIVE + direction] == 0.0:
             continue
-        period[used] = scratch.period[row]
-        window[used] = scratch.window[row]
-        count[used] = scratch.count[row]
-        single = (traffic[row, column, TRANSFER_CYCLES + direction] - window[used]) * (count[used] - 1.0)
-        windows += window[used] * (count[used] - 1.0)
-        if single > 0.0:
-            stalls += single
-        else:
-            slack += single
-        if union < 0.0 and period[used] == window[used]:
-            union = period[used] * count[used]
+        period, window, count = scratch.period[row], scratch.window[row], scratch.count[row]
+        scratch.activity[PERIOD, used] = period
+        scratch.activity[WINDOW, used] = window
+        scratch.activity[COUNT, used] = count
         used += 1
+        alone = (traffic[row, column, TRANSFER_CYCLES + direction] - window) * (count - 1.0)
+        tally.stalls += max(alone, 0.0)
+        tally.rest += min(alone, 0.0) + window * (count - 1.0)
+        tally.widest = max(tally.widest, window * count)
+        if period == window and tally.first == NONE:
+            tally.union, tally.first = period * count, a
+    return used
+
+
+@kernel
+def shared_stall(stalls, rest, union):
+    """Stall of several activities that share the union of their windows, from their tally."""
+    return stalls + max(0.0, rest - union)
+
+
+@kernel
+def port_stall(problem, traffic, port, scratch):
+    """Stall (positive) or slack (negative) cycles of one port."""
+    tally = scratch.tally
+    clear_tally(tally)
+    used = tally_windows(problem, traffic, port, ALL, scratch, tally)
     if used == 0:
         return 0.0
     if used == 1:
-        return single
-    if union < 0.0:
-        union = _union(used, scratch)
-    return stalls + max(0.0, slack + windows - union)
+        return tally.stalls + tally.rest - scratch.activity[WINDOW, 0] * (scratch.activity[COUNT, 0] - 1.0)
+    return shared_stall(tally.stalls, tally.rest, tally.union if tally.first != NONE else _union(used, scratch))
 
 
 @kernel
@@ -183,47 +209,107 @@ def fill_loading(problem, total_cycles, traffic, stall, scratch):
     Transfers that happen only once may be spread over the bandwidth that the recurring ones leave, down to one tile
     of the lowest level.
     """
-    s = problem.cycles_per_operation
-    busy = np.ceil(total_cycles * s) + stall
+    busy = busy_cycles(problem, total_cycles, stall)
     for o in range(3):
-        for level in range(problem.levels[o]):
-            for direction in range(4):
-                scratch.loading[o, level, direction] = 0.0
-    cycles, floor = scratch.activity[NEEDED], scratch.activity[FLOOR]
+        clear_loading(problem, o, scratch)
+    tally = scratch.tally
     for port in range(problem.ports):
-        bandwidth = problem.port_bandwidth[port, 1]
-        required = 0.0
-        once = 0
-        for a in range(problem.port_first[port], problem.port_first[port + 1]):
-            o, level, direction = problem.activity[a, 0], problem.activity[a, 1], problem.activity[a, 2]
-            if o == O and (direction == READ_DOWN or direction == WRITE_FROM_ABOVE):
-                continue
-            row = problem.activity[a, 3]
-            column = scratch.column[row]
-            if traffic[row, column, ACTIVE + direction] == 0.0:
-                continue
-            needed = traffic[row, column, TRANSFER_CYCLES + direction]
-            if scratch.count[row] != 1.0:
-                scratch.loading[o, level, direction] = needed
-                required += np.ceil(traffic[row, column, AVERAGE_BANDWIDTH + direction] / s)
-                continue
-            lowest = problem.first_row[o] + 1
-            p = once  # stable insertion, longest first
-            while p > 0 and cycles[p - 1] < needed:
-                cycles[p] = cycles[p - 1]
-                floor[p] = floor[p - 1]
-                scratch.order[p] = scratch.order[p - 1]
-                p -= 1
-            cycles[p] = needed
-            floor[p] = np.ceil(traffic[lowest, scratch.column[lowest], CONTENT_BITS + INTEGER] / bandwidth)
-            scratch.order[p] = a
-            once += 1
-        surplus = max(0.0, (bandwidth - required) / bandwidth * busy)
-        for i in range(once):
-            spread = min(max(0.0, cycles[i] - floor[i]), surplus)
-            surplus -= spread
-            a = scratch.order[i]
-            scratch.loading[problem.activity[a, 0], problem.activity[a, 1], problem.activity[a, 2]] = cycles[i] - spread
+        clear_tally(tally)
+        tally_loading(problem, traffic, port, ALL, scratch, tally)
+        spread_less(problem, traffic, port, busy, tally.required, tally.spreadable, scratch)
+
+
+@kernel
+def busy_cycles(problem, total_cycles, stall):
+    """Cycles over which transfers that happen once may be spread."""
+    return np.ceil(total_cycles * problem.cycles_per_operation) + stall
+
+
+@kernel
+def busy_to_spread(bandwidth, required, spreadable):
+    """Cycles in which the bandwidth that ``required`` leaves of a port does ``spreadable`` cycles' worth of work."""
+    if spreadable == 0.0:
+        return 0.0
+    return spreadable * bandwidth / (bandwidth - required) if required < bandwidth else np.inf
+
+
+@kernel
+def clear_loading(problem, o, scratch):
+    """Nothing of the operand is loaded."""
+    for level in range(problem.levels[o]):
+        for direction in range(4):
+            scratch.loading[o, level, direction] = 0.0
+
+
+@kernel
+def tally_loading(problem, traffic, port, o, scratch, tally):
+    """Loading cycles of one operand's (or ALL) activities at a port if what happens once can be spread as far as it
+    may; add the bandwidth that the others require to a tally, and the cycles so spread.
+    """
+    for a in range(problem.port_first[port], problem.port_first[port + 1]):
+        operand, level, direction = problem.activity[a, 0], problem.activity[a, 1], problem.activity[a, 2]
+        if (o != ALL and operand != o) or not _loads(problem, traffic, a, scratch):
+            continue
+        row = problem.activity[a, 3]
+        column = scratch.column[row]
+        needed = traffic[row, column, TRANSFER_CYCLES + direction]
+        if scratch.count[row] != 1.0:
+            tally.required += np.ceil(
+                traffic[row, column, AVERAGE_BANDWIDTH + direction] / problem.cycles_per_operation
+            )
+        else:
+            spread = max(0.0, needed - _least_loading(problem, traffic, port, operand, scratch))
+            tally.spreadable += spread
+            needed -= spread
+        scratch.loading[operand, level, direction] = needed
+
+
+@kernel
+def _loads(problem, traffic, a, scratch):
+    """Is an activity part of the first loading or last off-loading? Partial sums that come back are not."""
+    direction, row = problem.activity[a, 2], problem.activity[a, 3]
+    if problem.activity[a, 0] == O and (direction == READ_DOWN or direction == WRITE_FROM_ABOVE):
+        return False
+    return traffic[row, scratch.column[row], ACTIVE + direction] != 0.0
+
+
+@kernel
+def _least_loading(problem, traffic, port, o, scratch):
+    """Cycles of one tile of the operand's lowest level, below which nothing is spread."""
+    lowest = problem.first_row[o] + 1
+    bits = traffic[lowest, scratch.column[lowest], CONTENT_BITS + INTEGER]
+    return np.ceil(bits / problem.port_bandwidth[port, 1])
+
+
+@kernel
+def spread_less(problem, traffic, port, busy, required, spreadable, scratch):
+    """Where the cycles are too few to spread all that happens once at a port: the longest transfer first."""
+    bandwidth = problem.port_bandwidth[port, 1]
+    if busy >= busy_to_spread(bandwidth, required, spreadable):
+        return
+    surplus = max(0.0, (bandwidth - required) / bandwidth * busy)
+    cycles, floor = scratch.activity[NEEDED], scratch.activity[FLOOR]
+    once = 0
+    for a in range(problem.port_first[port], problem.port_first[port + 1]):
+        row = problem.activity[a, 3]
+        if not _loads(problem, traffic, a, scratch) or scratch.count[row] != 1.0:
+            continue
+        needed = traffic[row, scratch.column[row], TRANSFER_CYCLES + problem.activity[a, 2]]
+        p = once  # stable insertion
+        while p > 0 and cycles[p - 1] < needed:
+            cycles[p] = cycles[p - 1]
+            floor[p] = floor[p - 1]
+            scratch.order[p] = scratch.order[p - 1]
+            p -= 1
+        cycles[p] = needed
+        floor[p] = _least_loading(problem, traffic, port, problem.activity[a, 0], scratch)
+        scratch.order[p] = a
+        once += 1
+    for i in range(once):
+        spread = min(max(0.0, cycles[i] - floor[i]), surplus)
+        surplus -= spread
+        a = scratch.order[i]
+        scratch.loading[problem.activity[a, 0], problem.activity[a, 1], problem.activity[a, 2]] = cycles[i] - spread
 
 
 @kernel
@@ -233,8 +319,14 @@ def onload_cycles(problem, scratch):
     Per operand: ``both`` adds up where both ports are shared, ``one`` keeps only the highest boundary with one shared
     port (ZigZag assigns there instead of adding), ``own`` adds up the rest.
     """
-    both_w, one_w, own_w = _onload_parts(problem, scratch, W)
-    both_i, one_i, own_i = _onload_parts(problem, scratch, I)
+    both_w, one_w, own_w = onload_parts(problem, scratch, W)
+    both_i, one_i, own_i = onload_parts(problem, scratch, I)
+    return join_onload(both_w, one_w, own_w, both_i, one_i, own_i)
+
+
+@kernel
+def join_onload(both_w, one_w, own_w, both_i, one_i, own_i):
+    """The first loading of both inputs from the parts of each."""
     return min(
         both_w + max(both_i + one_i + own_i, one_w + own_w),
         both_i + max(both_w + one_w + own_w, one_i + own_i),
@@ -242,7 +334,8 @@ def onload_cycles(problem, scratch):
 
 
 @kernel
-def _onload_parts(problem, scratch, o):
+def onload_parts(problem, scratch, o):
+    """(both, one, own) of an input."""
     both, one, own = 0.0, 0.0, 0.0
     for level in range(problem.levels[o] - 1):
         cycles = max(scratch.loading[o, level, WRITE_FROM_ABOVE], scratch.loading[o, level + 1, READ_DOWN])

@@ -130,6 +130,22 @@ UNROLLING = np.dtype(
     align=True,
 )
 
+#: What some of the activities of a port add up to. Tallies of different operands add up, too.
+TALLY = np.dtype(
+    [
+        ("stalls", np.float64),  # cycles by which they exceed their windows
+        ("rest", np.float64),  # cycles that they leave of them, negative, and the windows, without those of one period
+        ("union", np.float64),  # all cycles, by the first of them that has its whole period for a window
+        ("first", np.int64),  # number of that activity, or NONE
+        ("widest", np.float64),  # most cycles in the windows of one of them: the union is no less
+        ("required", np.float64),  # bits per cycle of those that recur
+        ("spreadable", np.float64),  # cycles of those that happen once which need not delay the start or the end
+        ("unused", np.float64),  # to a whole cache line
+    ],
+    align=True,
+)
+NONE = 1 << 30
+
 #: Working memory of the evaluation of one mapping; afterwards it holds the breakdown of its latency.
 SCRATCH = np.dtype(
     [
@@ -153,6 +169,7 @@ SCRATCH = np.dtype(
         ("loading", np.float64, (3, _L, 4)),  # cycles of the first (inputs) or last (output) transfer
         ("activity", np.float64, (5, _A)),  # of the activities of one port
         ("order", np.int64, _A),
+        ("tally", TALLY),  # of one port
         ("covered", np.float64, (2, _A)),
         ("size", np.float64, _D),
         ("tile", np.float64, _D),

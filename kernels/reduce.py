@@ -23,6 +23,9 @@ JOINT_SHIFT = 50
 BINS_PER_OCTAVE = 1 << (52 - SHIFT)
 JOINT_BINS_PER_OCTAVE = 1 << (52 - JOINT_SHIFT)
 OCTAVES = 128  # from 1 up
+# The barrier that keeps most points from the front has bins of its own.
+BARRIER_SHIFT = 46
+BARRIER_BINS = OCTAVES << (52 - BARRIER_SHIFT)
 EVALUATED, FITTING, COSTED = range(3)
 
 #: One mapping: what it costs, and which it is.
@@ -38,12 +41,18 @@ POINT = np.dtype(
 )
 
 
+#: Mappings of one cost that wait for their reduction: a point, for which the smallest identity stands.
+OFFER = np.dtype([*POINT.descr, ("weight", np.int64)], align=True)
+BATCH = 256  # offers reduced at a time
+
+
 class Reductions(NamedTuple):
     """Everything that one thread keeps. Kernels take the arrays one by one: a tuple of them costs reference counts."""
 
     best: np.ndarray  # POINT[N_OBJECTIVES, top]: the best distinct points, best first
     front: np.ndarray  # POINT[n]: by rising energy and falling latency
     used: np.ndarray  # int64[4]: places in use of the three rows of ``best`` and of ``front``
+    barrier: np.ndarray  # float64[BARRIER_BINS]: least latency of a point whose energy lies in a lower bin, or inf
     histogram: np.ndarray  # int64[3, OCTAVES * BINS_PER_OCTAVE]: energy in pJ, latency in cycles, their product
     joint: np.ndarray  # int64[n, n], n = OCTAVES * JOINT_BINS_PER_OCTAVE: energy, latency
     totals: np.ndarray  # int64[3]: mappings covered, mappings that fit, distinct costs computed
@@ -170,23 +179,75 @@ def bin_of(value, shift):
 
 
 @kernel
-def offer(best, front, used, histogram, joint, totals, energy_pj, latency_cycles, spatial, rank, code, weight):
-    """Account for ``weight`` mappings of one cost, of which the smallest identity is given.
+def add_offer(batch, n, energy_pj, latency_cycles, spatial, rank, code, weight):
+    """Put an offer behind the n that wait."""
+    offer = batch[n]
+    offer.energy_pj = energy_pj
+    offer.latency_cycles = latency_cycles
+    offer.spatial = spatial
+    offer.rank = rank
+    offer.code = code
+    offer.weight = weight
+
+
+@kernel
+def _limit(best, used, objective):
+    """Largest value of an objective that may be among the best."""
+    n = used[objective]
+    if n < best.shape[1]:
+        return np.inf
+    return objective_value(objective, best[objective, n - 1].energy_pj, best[objective, n - 1].latency_cycles)
+
+
+@kernel
+def reduce_batch(best, front, used, barrier, histogram, joint, totals, batch, n):
+    """Account for the first n offers of a batch (OFFER[BATCH]).
 
     Returns:
         The front, in another array if it had to grow.
     """
-    if not offer_front(front, used, energy_pj, latency_cycles, spatial, rank, code):
+    limit_pj, limit_cycles, limit_edp = _limit(best, used, ENERGY), _limit(best, used, LATENCY), _limit(best, used, EDP)
+    for j in range(n):
+        energy_pj, cycles, weight = batch[j].energy_pj, batch[j].latency_cycles, batch[j].weight
+        edp = objective_value(EDP, energy_pj, cycles)
+        histogram[ENERGY, bin_of(energy_pj, SHIFT)] += weight
+        histogram[LATENCY, bin_of(cycles, SHIFT)] += weight
+        histogram[EDP, bin_of(edp, SHIFT)] += weight
+        joint[bin_of(energy_pj, JOINT_SHIFT), bin_of(cycles, JOINT_SHIFT)] += weight
+        totals[FITTING] += weight
+        totals[COSTED] += 1
+        if cycles < barrier[bin_of(energy_pj, BARRIER_SHIFT)]:
+            front = _offer_to_front(front, used, barrier, batch[j])
+        if energy_pj <= limit_pj:
+            _offer_to_best(best, used, ENERGY, batch[j])
+            limit_pj = _limit(best, used, ENERGY)
+        if cycles <= limit_cycles:
+            _offer_to_best(best, used, LATENCY, batch[j])
+            limit_cycles = _limit(best, used, LATENCY)
+        if edp <= limit_edp:
+            _offer_to_best(best, used, EDP, batch[j])
+            limit_edp = _limit(best, used, EDP)
+    return front
+
+
+@kernel
+def _offer_to_best(best, used, objective, p):
+    offer_best(best, used, objective, p.energy_pj, p.latency_cycles, p.spatial, p.rank, p.code)
+
+
+@kernel
+def _offer_to_front(front, used, barrier, p):
+    """Offer a point to the front, which grows if need be, and raise the barrier."""
+    if not offer_front(front, used, p.energy_pj, p.latency_cycles, p.spatial, p.rank, p.code):
         larger = np.empty(2 * front.size, POINT)
         for i in range(front.size):
             larger[i] = front[i]
         front = larger
-        offer_front(front, used, energy_pj, latency_cycles, spatial, rank, code)
-    for objective in range(N_OBJECTIVES):
-        offer_best(best, used, objective, energy_pj, latency_cycles, spatial, rank, code)
-        histogram[objective, bin_of(objective_value(objective, energy_pj, latency_cycles), SHIFT)] += weight
-    joint[bin_of(energy_pj, JOINT_SHIFT), bin_of(latency_cycles, JOINT_SHIFT)] += weight
-    totals[FITTING] += weight
+        offer_front(front, used, p.energy_pj, p.latency_cycles, p.spatial, p.rank, p.code)
+    place = bin_of(p.energy_pj, BARRIER_SHIFT) + 1
+    while place < BARRIER_BINS and p.latency_cycles < barrier[place]:
+        barrier[place] = p.latency_cycles
+        place += 1
     return front
 
 

@@ -212,6 +212,7 @@ def new_reductions(top, front):
         best=np.zeros((reduce.N_OBJECTIVES, top), reduce.POINT),
         front=np.zeros(front, reduce.POINT),
         used=int_array(4),
+        barrier=np.full(reduce.BARRIER_BINS, np.inf),
         histogram=np.zeros((3, fine), np.int64),
         joint=np.zeros((coarse, coarse), np.int64),
         totals=int_array(3),
@@ -304,7 +305,9 @@ def test_a_full_front_refuses_and_loses_nothing():
 
 def offer(reductions, mapping, weight=1):
     """Account for a mapping; returns the reductions, whose front may have grown."""
-    return reductions._replace(front=reduce.offer(*reductions, *mapping, weight))
+    batch = np.zeros(1, reduce.OFFER)
+    batch[0] = (*mapping, weight)
+    return reductions._replace(front=reduce.reduce_batch(*reductions, batch, 1))
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
