@@ -254,10 +254,7 @@ class Solver:
             best=np.array([value, np.inf, np.inf]),
             count=np.array([0, known], np.int64),
             front=front,
-            loop_dim=np.zeros((1, MAX_LOOPS), np.int64),
-            loop_size=np.zeros((1, MAX_LOOPS), np.int64),
-            cuts=np.zeros((1, 3, MAX_LEVELS), np.int64),
-            loops=np.full(1, -1, np.int64),
+            mappings=np.full((1, goals.MAPPING), -1, np.int64),
         )
 
     def begin_again(self) -> None:
@@ -319,7 +316,7 @@ class Solver:
                         )
                     ]
                 )
-            elif found.loops[0] >= 0:
+            elif found.mappings[0, 0] >= 0:
                 value, energy, cycles = (float(each) for each in found.best)
                 mine = Best(value, place, energy, cycles, index, self._mapping(index, 0, found))
                 if not self.found or (mine.value, place) < (self.found[0].value, self.found[0].place):
@@ -342,15 +339,15 @@ class Solver:
         self.known = self._known()
 
     def _mapping(self, index: int, place: int, found: Any) -> Mapping:
-        n = int(found.loops[place])
+        numbers = [int(each) for each in found.mappings[place]]
+        n = numbers[0]
+        dims, sizes = numbers[1 : 1 + n], numbers[1 + MAX_LOOPS : 1 + MAX_LOOPS + n]
+        cuts = numbers[1 + 2 * MAX_LOOPS :]
         return Mapping(
             spatial=self.space.spatial(index),
-            temporal=tuple(
-                (LOOP_DIMENSIONS[int(d)], int(size))
-                for d, size in zip(found.loop_dim[place, :n], found.loop_size[place, :n], strict=True)
-            ),
+            temporal=tuple((LOOP_DIMENSIONS[d], size) for d, size in zip(dims, sizes, strict=True)),
             allocation={
-                operand: tuple(int(cut) for cut in found.cuts[place, o, : int(self.space.problem["levels"][o])])
+                operand: tuple(cuts[o * MAX_LEVELS : o * MAX_LEVELS + int(self.space.problem["levels"][o])])
                 for o, operand in enumerate(OPERANDS)
             },
         )

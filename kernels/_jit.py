@@ -39,6 +39,7 @@ config.CACHE_DIR = _cache_folder()  # type: ignore[attr-defined]
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a kernel: nogil so that Python threads run it in parallel; cached so that a second process starts warm;
-    numpy's error model so that a division needs no test for zero (which would block vectorisation).
+    numpy's error model so that a division needs no test for zero (which would block vectorisation); no wrapper for C,
+    which nobody calls and which takes time to compile.
     """
-    return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    return numba.njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)

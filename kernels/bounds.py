@@ -493,9 +493,9 @@ def fill_lane(problem, loading, transfers, port, kind, cost):
     for o in range(3):
         for k in range(problem.levels[o]):
             row = problem.first_row[o] + k
-            cost[row] = 0.0
-            if kind < BUSY and kind != RESERVED and serial_loading(problem, o, k):
-                cost[row] = loading[row]
+            loads = kind < BUSY and kind != RESERVED and serial_loading(problem, o, k)
+            for s in range(total):
+                cost[row, s] = loading[row, s] if loads else 0.0
             for direction in range(4):
                 level = k + side(direction)
                 if level < 0 or problem.port[o, level, direction] != port or kind == LOADING:

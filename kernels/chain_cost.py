@@ -217,7 +217,7 @@ def _keep(goal, energy, latency, loop_dim, loop_size, cuts, n, number, others, f
             return found
         place = found.count[0]
         found.count[0] += 1
-        if place == found.loops.size:
+        if place == found.mappings.shape[0]:
             found = _grown(found)
         found = offer_point(found, energy, latency, number, place)
         mine = others.posted[others.worker]
@@ -231,10 +231,13 @@ def _keep(goal, energy, latency, loop_dim, loop_size, cuts, n, number, others, f
             return found
         found.best[0], found.best[1], found.best[2] = value, energy, latency
         others.value[0] = min(others.value[0], value)
+    row = found.mappings[place]
+    row[0] = n
     for q in range(n):
-        found.loop_dim[place, q], found.loop_size[place, q] = loop_dim[q], loop_size[q]
-    found.cuts[place] = cuts
-    found.loops[place] = n
+        row[1 + q], row[1 + MAX_LOOPS + q] = loop_dim[q], loop_size[q]
+    for o in range(3):
+        for level in range(MAX_LEVELS):
+            row[1 + 2 * MAX_LOOPS + o * MAX_LEVELS + level] = cuts[o, level]
     return found
 
 
@@ -254,24 +257,13 @@ def offer_point(found, energy, latency, number, place):
 def _grown(found):
     """The same with room for twice as many."""
     front = np.empty(2 * found.front.size, POINT)
-    front[: found.front.size] = found.front
-    return Found(
-        found.best,
-        found.count,
-        front,
-        _doubled(found.loop_dim),
-        _doubled(found.loop_size),
-        _doubled(found.cuts),
-        _doubled(found.loops),
-    )
-
-
-@kernel
-def _doubled(old):
-    """The array with twice as many rows."""
-    new = np.empty((2 * old.shape[0], *old.shape[1:]), old.dtype)
-    new[: old.shape[0]] = old
-    return new
+    for i in range(found.front.size):
+        front[i] = found.front[i]
+    mappings = np.empty((2 * found.mappings.shape[0], found.mappings.shape[1]), np.int64)
+    for i in range(found.mappings.shape[0]):
+        for j in range(found.mappings.shape[1]):
+            mappings[i, j] = found.mappings[i, j]
+    return Found(found.best, found.count, front, mappings)
 
 
 @kernel

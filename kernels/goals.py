@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._jit import kernel
+from .problem import MAX_LEVELS, MAX_LOOPS
 
 # Goals.
 ENERGY, LATENCY, PRODUCT, FRONT = range(4)  # PRODUCT: energy x latency ** exponent
@@ -27,6 +28,8 @@ GOAL = np.dtype(
 PRUNED_CANDIDATES, CHAINS, PRUNED_CHAINS, OVERFULL_CHAINS, COMPLETE_CHAINS, COSTED = range(6)
 N_STATISTICS = 6
 
+MAPPING = 1 + 2 * MAX_LOOPS + 3 * MAX_LEVELS  # numbers of a mapping
+
 TINY = 1e-12  # relative; bounds add up in another order than costs, and what is better by less is not looked for
 
 
@@ -42,16 +45,13 @@ class Lower(NamedTuple):
 class Found(NamedTuple):
     """The mappings that a search has found: one, or for the goal FRONT all points that its front has, or had.
 
-    The arrays of mappings and points are doubled when they are full.
+    Both are doubled when they are full.
     """
 
     best: Any  #: float64[3], value, energy in pJ and latency in cycles of the best; given as what has to be beaten
     count: Any  #: int64[2], mappings kept and points in the front (goal FRONT)
     front: Any  #: POINT[n]; ``rank`` of a point is the number of its mapping, -1 where an earlier search found it
-    loop_dim: Any  #: int64[B, MAX_LOOPS]
-    loop_size: Any  #: int64[B, MAX_LOOPS]
-    cuts: Any  #: int64[B, 3, L]
-    loops: Any  #: int64[B]; -1: no mapping
+    mappings: Any  #: int64[B, MAPPING], each as its number of loops (-1: no mapping), their dimensions, sizes, and cuts
 
 
 class Others(NamedTuple):

@@ -84,17 +84,17 @@ class Chain(NamedTuple):
 
 
 class Children(NamedTuple):
-    """The boundaries that may come next, for each length of the chain, best bound first by ``order``."""
+    """The boundaries that may come next, for each length of the chain: taken by rising key."""
 
-    count: Any  #: int64[D]
+    count: Any  #: int64[D], not taken yet
     operand: Any  #: int64[D, width]
     state: Any  #: int64[D, width]
     energy_pj: Any  #: float64[D, width], of a mapping with this chain, at least
     cycles: Any  #: float64[D, width]
     mixed: Any  #: float64[D, width]
     slope: Any  #: float64[D], of the mixed bounds
-    key: Any  #: float64[width]
-    order: Any  #: int64[D, width]
+    key: Any  #: float64[D, width]
+    heap: Any  #: int64[D, width], those not taken yet: none comes before its parent
 
 
 @kernel
@@ -186,7 +186,6 @@ def search_candidate(
     last_costed = statistics[COSTED] + budget if budget > 0 else NO_LIMIT
     last_chain = statistics[CHAINS] + CHAINS_PER_STATE * budget * total
     events = children.count.size - 1
-    cursor = np.zeros(events + 1, np.int64)
     best_known = np.inf
     depth = 0
     expand = True
@@ -199,13 +198,11 @@ def search_candidate(
             best_known = np.inf if budget > 0 else others.value[0]
             found = _hear(others, found, number)
             expand = False
-            cursor[depth] = 0
             _expand(problem, lattice, tables, bounds, goal, best_known, found, chain, depth, children, statistics)
-        if cursor[depth] == children.count[depth]:
+        if children.count[depth] == 0:
             depth -= 1
             continue
-        child = children.order[depth, cursor[depth]]
-        cursor[depth] += 1
+        child = _take(children, depth)
         lower = Lower(
             children.energy_pj[depth, child],
             children.cycles[depth, child],
@@ -348,7 +345,7 @@ def _new_chain(problem, total):
         np.empty((n, width)),
         np.empty((n, width)),
         np.zeros(n),
-        np.empty(width),
+        np.empty((n, width)),
         np.empty((n, width), np.int64),
     )
     return chain, children
@@ -451,15 +448,44 @@ def _expand(problem, lattice, tables, bounds, goal, best_known, found, chain, de
             children.cycles[depth, count] = lower_cycles
             children.mixed[depth, count] = mixed
             if goal.kind == ENERGY:
-                children.key[count] = lower_pj
+                children.key[depth, count] = lower_pj
             elif goal.kind == LATENCY:
-                children.key[count] = key_cycles
+                children.key[depth, count] = key_cycles
             else:
-                children.key[count] = lower_pj * key_cycles
+                children.key[depth, count] = lower_pj * key_cycles
             count += 1
     children.count[depth] = count
-    if count > 0:
-        children.order[depth, :count] = np.argsort(children.key[:count], kind="mergesort")
+    for i in range(count):
+        children.heap[depth, i] = i
+    for i in range(count // 2 - 1, -1, -1):
+        _sink(children.heap[depth], children.key[depth], i, count)
+
+
+@kernel
+def _take(children, depth):
+    """Remove the child with the smallest key; of equal ones the first listed."""
+    heap = children.heap[depth]
+    first = heap[0]
+    children.count[depth] -= 1
+    heap[0] = heap[children.count[depth]]
+    _sink(heap, children.key[depth], 0, children.count[depth])
+    return first
+
+
+@kernel
+def _sink(heap, key, i, count):
+    """Let entry ``i`` sink below all that come before it."""
+    while True:
+        first = i
+        for j in (2 * i + 1, 2 * i + 2):
+            if j < count:
+                a, b = heap[j], heap[first]
+                if key[a] < key[b] or (key[a] == key[b] and a < b):
+                    first = j
+        if first == i:
+            return
+        heap[i], heap[first] = heap[first], heap[i]
+        i = first
 
 
 @kernel
