@@ -345,7 +345,7 @@ def check_front(points: list[dict[str, float]]) -> None:
 
 
 def test_both_strategies_find_the_same(cli: Callable[..., str]) -> None:
-    call = ("search", "resnet8", "--layer", "fc", "--arch", "aimc", "--quiet", "--objective", "pareto")
+    call = ("search", "resnet8", "--layer", "fc", "--arch", "aimc_4level", "--quiet", "--objective", "pareto")
     optimal = parsed(cli(*call, "--json"))[0]
     exhaustive = parsed(cli(*call, "--json", "--strategy", "exhaustive"))[0]
     assert "totals" not in optimal
@@ -356,7 +356,7 @@ def test_both_strategies_find_the_same(cli: Callable[..., str]) -> None:
             assert one == pytest.approx(other, rel=1e-9)
         assert len(layer["best"]) == len(layer["pareto"])
     printed = cli(*call)
-    assert printed.startswith("resnet8 on aimc, Pareto front of energy and latency of each layer\n")
+    assert printed.startswith("resnet8 on aimc_4level, Pareto front of energy and latency of each layer\n")
 
 
 def test_limits_gap_and_time(cli: Callable[..., str]) -> None:
