@@ -562,7 +562,7 @@ def _count(options: argparse.Namespace) -> int:
                     valid[id(space)] = count
     except KeyboardInterrupt:
         exec("")  # as in main
-        control.stop[0] = 1
+        control.stop()
     if options.json:
         print(json.dumps([_counts_dict(plan, valid) for plan in plans], indent=1))
     else:

@@ -42,4 +42,5 @@ def kernel(function: Callable[..., Any]) -> Any:
     numpy's error model so that a division needs no test for zero (which would block vectorisation); no wrapper for C,
     which nobody calls and which takes time to compile.
     """
-    return numba.njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
+    options: dict[str, Any] = {"no_cfunc_wrapper": True}  # not known to numba's type stubs
+    return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)

@@ -975,3 +975,21 @@ def test_an_interrupt_that_gets_lost_is_remembered(
     assert capsys.readouterr().err == "fastmap: interrupted\n"
     assert list(here.iterdir()) == []
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_while_counting_keeps_what_is_counted(cli: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastmap import counting
+
+    count_valid, calls = counting.count_valid, []
+
+    def interrupted(*arguments: Any, **named: Any) -> int | None:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return count_valid(*arguments, **named)
+
+    monkeypatch.setattr(counting, "count_valid", interrupted)
+    counted = parsed(cli("count", "ds_cnn", "--arch", "aimc", "--json", code=130))[0]
+    numbers = [layer["valid_mappings"] for layer in counted["layers"].values()]
+    assert numbers[0] > 0
+    assert numbers[1] is None
