@@ -91,9 +91,9 @@ def solve_space(
         "mappings_covered": space.size if solver.complete else solver.covered(),
         "mappings_evaluated": int(solver.statistics[goals.COSTED]),
         "spatial_mappings": len(space.orders),
-        "spatial_searched": solver.searched,
-        "spatial_pruned_by_compulsory_traffic": len(space.orders) - solver.finished if solver.complete else 0,
-        "spatial_pruned_by_shortest_path": int(solver.statistics[goals.PRUNED_CANDIDATES]),
+        "spatial_searched": len(solver.searched),
+        "spatial_pruned_by_compulsory_traffic": len(space.orders) - len(solver.searched) if solver.complete else 0,
+        "spatial_pruned_by_shortest_path": int(solver.statistics[goals.PRUNED_CANDIDATES]) + solver.given_up,
         "partial_mappings": int(solver.statistics[goals.CHAINS]),
         "partial_pruned_by_bound": int(solver.statistics[goals.PRUNED_CHAINS]),
         "partial_pruned_by_capacity": int(solver.statistics[goals.OVERFULL_CHAINS]),
@@ -189,8 +189,8 @@ class Solver:
         limits = (float(goal["energy_bound_pj"]), float(goal["latency_bound_cycles"]))
         self.by_value = not self.front_wanted and limits == (math.inf, math.inf)  # ``order`` is that of what is pruned
         self.statistics = np.zeros(goals.N_STATISTICS, np.int64)
-        self.searched = 0
-        self.finished = 0
+        self.searched: set[int] = set()
+        self.given_up = 0  # spatial mappings looked at, but not worth a second look
         self.open: set[int] = set(self.order)  # spatial mappings not covered yet
         self._covered = 0
 
@@ -233,11 +233,11 @@ class Solver:
                 self.next += 1
                 index = self.order[place]
                 if goals.hopeless(self.goal, self.lower[index], self.known, self.best_known[0]):
-                    self._cover(index)
                     if self.by_value:  # and so are all others
-                        for index in self.order[self.next :]:
-                            self._cover(index)
                         self.next = len(self.order)
+                    for hopeless in self.order[place : self.next]:
+                        self._cover(hopeless)
+                        self.given_up += hopeless in self.searched
                     continue
                 found = self._known()
                 self.posted_before[worker] = self.posted[worker]
@@ -297,14 +297,13 @@ class Solver:
             )
         with self.lock:
             self.statistics += statistics
-            self.searched += 1
+            self.searched.add(index)
             if ended == kernels.DONE:
-                self.finished += 1
                 self._cover(index)
             elif ended == kernels.PAUSED:
                 self.paused.append(place)
                 self.lower[index] = lower
-                self.bound[index] = goals.least_value(self.goal, lower.energy_pj, lower.latency_cycles)
+                self.bound[index] = goals.lower_value(self.goal, lower)  # as ``hopeless`` does: see ``by_value``
             if self.front_wanted:
                 points = found.front[: found.count[1]]
                 points = points[points["rank"] >= 0]

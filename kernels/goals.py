@@ -8,6 +8,7 @@ import numpy as np
 
 from ._jit import kernel
 from .problem import MAX_LEVELS, MAX_LOOPS
+from .reduce import points_below
 
 # Goals.
 ENERGY, LATENCY, PRODUCT, FRONT = range(4)  # PRODUCT: energy x latency ** exponent
@@ -69,19 +70,13 @@ def goal_value(goal, energy_pj, latency_cycles):
     """What is minimised; infinite beyond a bound."""
     if energy_pj > goal.energy_bound_pj or latency_cycles > goal.latency_bound_cycles:
         return np.inf
-    if goal.kind == ENERGY:
-        return energy_pj
-    if goal.kind == LATENCY:
-        return latency_cycles
-    if goal.exponent == 1.0:
-        return energy_pj * latency_cycles
-    return energy_pj * latency_cycles**goal.exponent
+    return least_value(goal, energy_pj, latency_cycles)
 
 
 @kernel
 def is_dominated(front, n, energy_pj, latency_cycles):
     """Is some point of the front (by rising energy, falling latency) at least as good in both?"""
-    low = _points_below(front, n, energy_pj)
+    low = points_below(front, n, energy_pj)
     return low > 0 and front[low - 1].latency_cycles <= latency_cycles
 
 
@@ -108,18 +103,24 @@ def hopeless(goal, lower, found, best_known):
         return _all_dominated(
             found.front, found.count[1], energy_pj * larger, latency_cycles * larger, mixed * larger, slope
         )
+    value = lower_value(goal, lower) * (1.0 + goal.slack)
+    return value * (1.0 + TINY) >= found.best[0] or value * (1.0 - TINY) > best_known
+
+
+@kernel
+def lower_value(goal, lower):
+    """Least objective, without its bounds, of what costs at least so much (not for the goal FRONT)."""
+    energy_pj, latency_cycles, mixed, slope = lower
     # On the line of the mixed bound the objective is least at an end.
     energy_then = max(energy_pj, mixed - slope * min(latency_cycles, goal.latency_bound_cycles))
     cycles_then = max(latency_cycles, (mixed - energy_pj) / slope)
-    value = min(least_value(goal, energy_pj, cycles_then), least_value(goal, energy_then, latency_cycles))
-    value *= 1.0 + goal.slack
-    return value * (1.0 + TINY) >= found.best[0] or value * (1.0 - TINY) > best_known
+    return min(least_value(goal, energy_pj, cycles_then), least_value(goal, energy_then, latency_cycles))
 
 
 @kernel
 def _all_dominated(front, n, energy_pj, latency_cycles, mixed, slope):
     """Is everything that costs at least so much dominated by points of the front?"""
-    point = _points_below(front, n, energy_pj)
+    point = points_below(front, n, energy_pj)
     while point <= n:
         # Not dominated is what has less energy than this point, and less latency than the one before.
         latency_below, energy_below = np.inf, np.inf
@@ -133,19 +134,6 @@ def _all_dominated(front, n, energy_pj, latency_cycles, mixed, slope):
             return False
         point += 1
     return True
-
-
-@kernel
-def _points_below(front, n, energy_pj):
-    """How many points have at most this energy."""
-    low, high = 0, n
-    while low < high:
-        middle = (low + high) // 2
-        if front[middle].energy_pj > energy_pj:
-            high = middle
-        else:
-            low = middle + 1
-    return low
 
 
 @kernel

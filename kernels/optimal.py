@@ -64,7 +64,6 @@ from .traffic import CYCLES, CYCLES_ABOVE, ENERGY_PJ, N_TRAFFIC, fill_content
 DONE, STOPPED, PAUSED, TOO_WIDE = range(4)
 
 NO_LIMIT = 2**62
-CHAINS_PER_STATE = 1  # of a first look, for each mapping of its budget, at most
 
 
 class Chain(NamedTuple):
@@ -124,8 +123,8 @@ def search_candidate(
         others: ``Others``; the best value is lowered here.
         found: what is found is written there; it comes with the best value or the front of the candidates that were
             done before this one began.
-        budget: mappings to cost before the search pauses, 0 for all. Such a first look does not heed what others find,
-            so that it always sees the same.
+        budget: mappings to cost, or chains for each state, before the search pauses; 0 for all. Such a first look does
+            not heed what others find, so that it always sees the same.
         statistics: int64[N_STATISTICS], added to.
         control: int64[1], set to nonzero by anybody to stop.
 
@@ -184,7 +183,7 @@ def search_candidate(
     if budget > 0:
         found.best[0] = np.inf
     last_costed = statistics[COSTED] + budget if budget > 0 else NO_LIMIT
-    last_chain = statistics[CHAINS] + CHAINS_PER_STATE * budget * total
+    last_chain = statistics[CHAINS] + budget * total
     events = children.count.size - 1
     best_known = np.inf
     depth = 0

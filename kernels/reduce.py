@@ -132,6 +132,19 @@ def offer_best(best, used, objective, energy_pj, latency_cycles, spatial, rank, 
 
 
 @kernel
+def points_below(front, n, energy_pj):
+    """How many points of a front, of rising energy, have at most this energy."""
+    low, high = 0, n
+    while low < high:
+        middle = (low + high) // 2
+        if front[middle].energy_pj > energy_pj:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@kernel
 def offer_front(front, used, energy_pj, latency_cycles, spatial, rank, code):
     """Keep the point if no other has both less energy and less latency.
 
@@ -139,13 +152,7 @@ def offer_front(front, used, energy_pj, latency_cycles, spatial, rank, code):
         False when the front is full: the caller enlarges it and offers the point again.
     """
     n = used[FRONT]
-    low, high = 0, n  # first point with more energy
-    while low < high:
-        middle = (low + high) // 2
-        if front[middle].energy_pj > energy_pj:
-            high = middle
-        else:
-            low = middle + 1
+    low = points_below(front, n, energy_pj)
     if low > 0 and front[low - 1].latency_cycles <= latency_cycles:
         before = front[low - 1]
         if before.energy_pj == energy_pj and before.latency_cycles == latency_cycles:

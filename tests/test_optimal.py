@@ -136,9 +136,15 @@ def build(layer: Layer, architecture: Architecture, constraints: dict[str, Any],
         return None
 
 
+@pytest.mark.parametrize("first_look", [1, 2000])
 @pytest.mark.parametrize("block", range(4))
-def test_optimal_equals_exhaustive(block: int) -> None:
-    """Random layers on random accelerators, all spatial mappings, with and without rules, both cost models."""
+def test_optimal_equals_exhaustive(block: int, first_look: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random layers on random accelerators, all spatial mappings, with and without rules, both cost models.
+
+    Small spaces are seen to the end at the first look unless that is short.
+    """
+    monkeypatch.setattr("fastmap.optimal.FIRST_LOOK", first_look)
+    monkeypatch.setattr("fastmap.optimal.LEAST_LOOK", min(first_look, 25))
     searched = 0
     for seed in range(block * 1000, block * 1000 + 150):
         pick = random.Random(seed).choice
@@ -158,6 +164,17 @@ def test_optimal_equals_exhaustive(block: int) -> None:
         check_optimal(space, everything, (seed, rules))
         searched += not isinstance(everything, str)
     assert searched > 50
+
+
+def test_the_second_look_leaves_out_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the energy and latency of spatial mappings rank otherwise than the two together, which pruning goes by."""
+    monkeypatch.setattr("fastmap.optimal.FIRST_LOOK", 1)
+    monkeypatch.setattr("fastmap.optimal.LEAST_LOOK", 1)
+    layer, hardware = random_problem(random.Random(1157).choice, SMALL)
+    constraints = {"max_spatial_mappings": 5}
+    space = build(problems.read_layer(layer), problems.read_architecture(hardware), constraints, "corrected")
+    assert space is not None
+    check_optimal(space, outcome(space, Options("edp", "exhaustive")), 1157)
 
 
 @pytest.mark.parametrize("block", range(2))
