@@ -437,24 +437,25 @@ def trace_path(problem, predecessor, fit, cost, paths, rows, at):
     s = predecessor.shape[0] - 1
     opened = problem.levels.copy()
     n = 0
-    while s > 0 or opened[W] > 0 or opened[I] > 0 or opened[O] > 1:
+    found = True
+    while found and (s > 0 or opened[W] > 0 or opened[I] > 0 or opened[O] > 1):
         here = tuple_number(problem, opened[W], opened[I], opened[O])
-        best = paths[s, here]
+        best = paths[s, here] * (1.0 + ROUNDING)  # the sums may have been added up in another order
         found = False
         for o in range(3):
             row = problem.first_row[o] + opened[o] - 1
-            if opened[o] > first_boundary(o) and fit[row, s] and not found:
-                opened[o] -= 1
-                before = tuple_number(problem, opened[W], opened[I], opened[O])
-                if cost[row, s] + paths[s, before] == best:
-                    rows[n], at[n] = row, s
-                    n += 1
-                    found = True
-                else:
-                    opened[o] += 1
+            if found or opened[o] == first_boundary(o) or not fit[row, s]:
+                continue
+            opened[o] -= 1
+            if cost[row, s] + paths[s, tuple_number(problem, opened[W], opened[I], opened[O])] <= best:
+                rows[n], at[n] = row, s
+                n += 1
+                found = True
+            else:
+                opened[o] += 1
         for item in range(predecessor.shape[1]):
             t = predecessor[s, item]
-            if not found and t >= 0 and paths[t, here] == best:
+            if not found and t >= 0 and paths[t, here] <= best:
                 s = t
                 found = True
     return n
