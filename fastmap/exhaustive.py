@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from fastmap.evaluation import array_clock_ns
 from fastmap.kernels import reduce as reduce_kernels
 from fastmap.kernels.array import array_energies_pj
 from fastmap.kernels.combine import COUPLING
-from fastmap.kernels.exhaustive import search_range
+from fastmap.kernels.exhaustive import SEGMENT_COMBINATIONS, search_range
 from fastmap.kernels.macro import VARIANT_ZIGZAG
 from fastmap.kernels.problem import SCRATCH, UNROLLING
 from fastmap.lowering import TECHNOLOGY, lower_macro, new_record
@@ -33,6 +33,26 @@ LONG_SECONDS = 3600.0
 CHUNK = 1 << 15
 ALLOCATIONS_WEIGH = 32
 FIRST_FRONT = 256
+#: Combinations between two places where rows can be taken over, at most: it bounds the rows that are in memory.
+ROW_SEGMENT_COMBINATIONS = 1 << 20
+
+
+class Rows(NamedTuple):
+    """Where the enumeration puts the costs that it finds, one a row."""
+
+    offers: Any  #: OFFER[n]; of none to keep none
+    filled: Any  #: int64[1], how many are filled
+    full: int  #: return, soon, when so many are filled
+
+    @classmethod
+    def none(cls) -> Rows:
+        """Keep no rows."""
+        return cls(np.empty(0, reduce_kernels.OFFER), np.zeros(1, np.int64), 1)
+
+    @classmethod
+    def room_for(cls, count: int) -> Rows:
+        """Keep rows, about so many at a time."""
+        return cls(np.empty(2 * count, reduce_kernels.OFFER), np.zeros(1, np.int64), count)
 
 
 def check_size(space: Mapspace, threads: int | None, force: bool) -> None:
@@ -236,8 +256,28 @@ def _run_range(
     space: Mapspace, array_pj: Any, offsets: Any, first: int, stop: int, reductions: Any, control: Control, done: Any
 ) -> Any:
     """Cost all mappings of the orders first..stop-1. Returns the reductions."""
+    _, reductions, _ = run_range(space, array_pj, offsets, first, stop, reductions, control, done, Rows.none())
+    return reductions
+
+
+def run_range(
+    space: Mapspace,
+    array_pj: Any,
+    offsets: Any,
+    first: int,
+    stop: int,
+    reductions: Any,
+    control: Control,
+    done: Any,
+    rows: Rows,
+) -> tuple[int, Any, Rows]:
+    """Cost mappings from the order ``first`` on, up to ``stop`` - 1 or until the rows are full.
+
+    Returns:
+        (the first order not done, reductions, rows)
+    """
     unrolling, coupling, scratch = new_record(UNROLLING), new_record(COUPLING), new_record(SCRATCH)
-    _, front = search_range(
+    following, front, kept = search_range(
         space.problem,
         space.rules,
         unrolling,
@@ -251,10 +291,14 @@ def _run_range(
         first,
         stop,
         *reductions,
+        rows.offers,
+        rows.filled,
+        rows.full,
+        ROW_SEGMENT_COMBINATIONS if len(rows.offers) else SEGMENT_COMBINATIONS,
         control.halt,
         done,
     )
-    return reductions._replace(front=front)
+    return int(following), reductions._replace(front=front), Rows(kept, rows.filled, rows.full)
 
 
 def _new_reductions(top: int) -> Any:

@@ -31,7 +31,7 @@ from .combine import (
     room_left,
     variant_of,
 )
-from .cost import LATENCY_CYCLES, N_COSTS, TOTAL_PJ, mapping_cost, place_operand
+from .cost import COMPUTE_CYCLES, LATENCY_CYCLES, N_COSTS, TOTAL_PJ, mapping_cost, place_operand
 from .latency import busy_cycles, clear_tally, join_onload, offload_cycles, onload_cycles, port_stall
 from .lattice import (
     allowed_states,
@@ -42,16 +42,19 @@ from .lattice import (
     next_path,
     unrank_path,
 )
-from .problem import IRRELEVANT, MAX_LEVELS, MAX_LOOPS, TALLY, I, O, W, unroll
+from .problem import IRRELEVANT, MAX_LEVELS, MAX_LOOPS, READ_UP, TALLY, I, O, W, unroll
 from .reduce import BATCH, EVALUATED, OFFER, add_offer, reduce_batch
 from .rules import cuts_even, factors_allowed, reuse_allowed
-from .traffic import CYCLES, N_STATE, N_TRAFFIC, REDUCES_ABOVE, fill_tables
+from .traffic import ACCESSES, CYCLES, N_STATE, N_TRAFFIC, REDUCES_ABOVE, fill_tables
 
 STOP_EVERY = 64  # greedy orders between two looks at the stop flag
-#: Combinations, and orders, between two looks at it otherwise; orders beyond share nothing with those before.
-SEGMENT_COMBINATIONS = 1 << 24
+#: Orders between two looks at it otherwise, at most; orders beyond share nothing with those before.
 SEGMENT_ORDERS = 1 << 12
+#: Combinations between two looks at it, at most, unless a single order has more.
+SEGMENT_COMBINATIONS = 1 << 24
 ROOM = 16  # classes of an operand that there is room for at first
+N_CYCLES = 4  # parts of the latency in ``replay_rows``
+REPLAYED = N_CYCLES + 3 * MAX_LEVELS
 
 
 @kernel
@@ -255,6 +258,8 @@ def cost_combinations(
     histogram,
     joint,
     totals,
+    rows,
+    filled,
 ):
     """Cost all combinations of an order that the order before did not have.
 
@@ -265,7 +270,7 @@ def cost_combinations(
         batch: OFFER[BATCH], of which ``waiting`` wait to be reduced.
 
     Returns:
-        (the front, number of offers that wait)
+        (the front, the rows, number of offers that wait)
     """
     nothing = tallies[W, tallies.shape[1] - 1, 0, 0]
     clear_tally(nothing)
@@ -345,9 +350,35 @@ def cost_combinations(
                 )
                 waiting += 1
                 if waiting == BATCH:
-                    front = reduce_batch(best, front, used, barrier, histogram, joint, totals, batch, waiting)
+                    front, rows = reduce_batch(
+                        best, front, used, barrier, histogram, joint, totals, rows, filled, batch, waiting
+                    )
                     waiting = 0
-    return front, waiting
+    return front, rows, waiting
+
+
+@kernel
+def _tables(problem, rules, unrolling, scratch, item_dim, item_size, item_count):
+    """The lattice of orders that an unrolling leaves, and the tables of its states.
+
+    Args:
+        item_dim, item_size, item_count: int64[MAX_LOOPS], filled.
+
+    Returns:
+        (distinct items, loops, states, successor, completions, content, traffic)
+    """
+    items, n = lattice_items(problem, rules, unrolling.remaining, item_dim, item_size, item_count)
+    states = np.empty((count_states(rules, items, item_count), N_STATE))
+    successor = np.empty((states.shape[0], items), np.int64)
+    allowed = np.empty(states.shape[0], np.bool_)
+    completions = np.empty(states.shape[0], np.int64)
+    fill_lattice(problem, rules, items, item_dim, item_size, item_count, states, successor)
+    allowed_states(rules, states, allowed)
+    count_completions(successor, allowed, completions)
+    content = np.empty((problem.rows, states.shape[0]))
+    traffic = np.empty((problem.rows, states.shape[0] + (ROOM if unrolling.fractional else 1), N_TRAFFIC))
+    fill_tables(problem, unrolling, states, scratch, content, traffic)
+    return items, n, states, successor, completions, content, traffic
 
 
 @kernel
@@ -371,6 +402,10 @@ def search_range(
     histogram,
     joint,
     totals,
+    rows,
+    filled,
+    full,
+    segment_combinations,
     control,
     progress,
 ):
@@ -380,11 +415,15 @@ def search_range(
         array_pj: float64[S], energy of the array for each candidate.
         offsets: int64[S + 1], number of the first order of each candidate.
         best, front, used, barrier, histogram, joint, totals: ``Reductions``.
+        rows, filled: as in ``reduce_batch``.
+        full: return, soon, when so many rows are filled; the next call goes on as if there had been none.
+        segment_combinations: combinations between two places where a call can return.
         control: int64[1], set to nonzero by anybody to stop.
         progress: int64[1], counts the orders done.
 
     Returns:
-        The number of the first order not done, ``stop`` unless stopped; the front, in another array if it grew.
+        The number of the first order not done, ``stop`` unless stopped or full; the front and the rows, in other arrays
+        if they grew.
     """
     cost = np.empty(N_COSTS)
     cuts = np.zeros((3, MAX_LEVELS), np.int64)
@@ -406,17 +445,9 @@ def search_range(
         if control[0] != 0:
             break
         unroll(problem, array_dim, loop_dim, candidates[i], unrolling)
-        items, n = lattice_items(problem, rules, unrolling.remaining, item_dim, item_size, item_count)
-        states = np.empty((count_states(rules, items, item_count), N_STATE))
-        successor = np.empty((states.shape[0], items), np.int64)
-        allowed = np.empty(states.shape[0], np.bool_)
-        completions = np.empty(states.shape[0], np.int64)
-        fill_lattice(problem, rules, items, item_dim, item_size, item_count, states, successor)
-        allowed_states(rules, states, allowed)
-        count_completions(successor, allowed, completions)
-        content = np.empty((problem.rows, states.shape[0]))
-        traffic = np.empty((problem.rows, states.shape[0] + (ROOM if unrolling.fractional else 1), N_TRAFFIC))
-        fill_tables(problem, unrolling, states, scratch, content, traffic)
+        _, n, states, successor, completions, content, traffic = _tables(
+            problem, rules, unrolling, scratch, item_dim, item_size, item_count
+        )
         total_cycles = states[states.shape[0] - 1, CYCLES]
         allocations = allocations_of_order(problem, n)
         rank = number - offsets[i]
@@ -465,7 +496,9 @@ def search_range(
                     )
                     waiting += 1
                     if waiting == BATCH:
-                        front = reduce_batch(best, front, used, barrier, histogram, joint, totals, batch, waiting)
+                        front, rows = reduce_batch(
+                            best, front, used, barrier, histogram, joint, totals, rows, filled, batch, waiting
+                        )
                         waiting = 0
             else:
                 fresh = rank == segment
@@ -505,9 +538,9 @@ def search_range(
                                 traffic = _with_columns(traffic, (classes.shape[1] - 1) // 2)
                 if fresh:
                     most = float(found[W]) * found[I] * found[O]
-                    orders = min(SEGMENT_ORDERS, np.int64(SEGMENT_COMBINATIONS / (most + 1.0)))
+                    orders = min(SEGMENT_ORDERS, np.int64(segment_combinations / (most + 1.0)))
                     segment = rank + 1 if alone else min(last, rank + max(1, orders))
-                front, waiting = cost_combinations(
+                front, rows, waiting = cost_combinations(
                     problem,
                     rules,
                     coupling,
@@ -534,12 +567,18 @@ def search_range(
                     histogram,
                     joint,
                     totals,
+                    rows,
+                    filled,
                 )
             rank += 1
             progress[0] += 1
-            if (rank % STOP_EVERY == 0 if rules.greedy != 0 else rank == segment) and control[0] != 0:
-                front = reduce_batch(best, front, used, barrier, histogram, joint, totals, batch, waiting)
-                return offsets[i] + rank, front
+            if (rank % STOP_EVERY == 0 if rules.greedy != 0 else rank == segment) and (
+                control[0] != 0 or filled[0] >= full
+            ):
+                front, rows = reduce_batch(
+                    best, front, used, barrier, histogram, joint, totals, rows, filled, batch, waiting
+                )
+                return offsets[i] + rank, front, rows
             if rank < last:
                 changed = next_path(successor, completions, n, order, state_at)
                 for p in range(changed + 1, n + 1):
@@ -548,8 +587,8 @@ def search_range(
         number = offsets[i] + rank
         if number == offsets[i + 1]:
             i += 1
-    front = reduce_batch(best, front, used, barrier, histogram, joint, totals, batch, waiting)
-    return number, front
+    front, rows = reduce_batch(best, front, used, barrier, histogram, joint, totals, rows, filled, batch, waiting)
+    return number, front, rows
 
 
 @kernel
@@ -597,6 +636,113 @@ def _greedy_allowed(problem, rules, states, state_at, loop_dim, n, scratch, cuts
         if rules.bounded[o] != 0 and not factors_allowed(rules, states, state_at, o, problem.levels[o], cuts):
             return False
     return True
+
+
+@kernel
+def replay_rows(
+    problem,
+    rules,
+    unrolling,
+    scratch,
+    array_dim,
+    loop_dim,
+    candidates,
+    spatial,
+    rank,
+    code,
+    asked,
+    loops,
+    iterations,
+    costs,
+):
+    """Rebuild mappings from their identities: what their loop nests are like, and what every part of them costs.
+
+    It is quick where neighbours share the spatial mapping and the order, as they do in the order of a search.
+
+    Args:
+        spatial, rank, code: int64[n], identities.
+        asked: int64[A, 3], (operand, memory level, loop dimension) whose iterations are asked for.
+        loops: int8[n, 3], filled: dimensions of the innermost and of the outermost loop, -1 where all is unrolled; and
+            the operands that stay in their lowest memories while the loops directly inside their tiles' boundaries
+            turn, as bits.
+        iterations: int64[n, A], filled: iterations of a dimension among the loops that an operand's level adds.
+        costs: float64[n, REPLAYED], filled: cycles of N_COSTS' order from COMPUTE_CYCLES on, without the total; pJ of
+            each memory level of W, I, O. Of no rows to leave it out.
+    """
+    item_dim, item_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
+    item_count = np.empty(MAX_LOOPS, np.int64)
+    order, state_at = np.empty(MAX_LOOPS, np.int64), np.zeros(MAX_LOOPS + 1, np.int64)
+    nest_dim, nest_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
+    cuts = np.zeros((3, MAX_LEVELS), np.int64)
+    cost, failure = np.empty(N_COSTS), np.empty(3)
+    n = 0
+    # Of the mapping before; numba needs to know their types.
+    states, content, traffic = np.empty((0, N_STATE)), np.empty((0, 0)), np.empty((0, 0, N_TRAFFIC))
+    successor, completions = np.empty((0, 0), np.int64), np.empty(0, np.int64)
+    for row in range(spatial.size):
+        moved = row == 0 or spatial[row] != spatial[row - 1]
+        if moved:
+            unroll(problem, array_dim, loop_dim, candidates[spatial[row]], unrolling)
+            _, n, states, successor, completions, content, traffic = _tables(
+                problem, rules, unrolling, scratch, item_dim, item_size, item_count
+            )
+        if moved or rank[row] != rank[row - 1]:
+            unrank_path(successor, completions, n, rank[row], order, state_at)
+            for p in range(n):
+                nest_dim[p], nest_size[p] = item_dim[order[p]], item_size[order[p]]
+        digits = code[row] - 1
+        for o in range(2, -1, -1):
+            cuts[o, problem.levels[o] - 1] = n
+            for level in range(problem.levels[o] - 2, -1, -1):
+                cuts[o, level] = digits % (n + 1)
+                digits //= n + 1
+        loops[row, 0] = loops[row, 1] = -1
+        loops[row, 2] = 0
+        if nest_size[0] > 1:  # else one loop of one iteration stands for none
+            loops[row, 0], loops[row, 1] = nest_dim[0], nest_dim[n - 1]
+            for o in range(3):
+                p = cuts[o, 0]
+                while p < n and problem.relevance[o, nest_dim[p]] == IRRELEVANT:
+                    p += 1
+                if p > 0 and problem.relevance[o, nest_dim[p - 1]] == IRRELEVANT:
+                    loops[row, 2] |= 1 << o
+        for a in range(asked.shape[0]):
+            o, level = asked[a, 0], asked[a, 1]
+            product = np.int64(1)
+            for p in range(cuts[o, level - 1] if level > 0 else 0, cuts[o, level]):
+                if nest_dim[p] == asked[a, 2]:
+                    product *= nest_size[p]
+            iterations[row, a] = product
+        if costs.shape[0] == 0:
+            continue
+        mapping_cost(
+            problem,
+            unrolling,
+            states,
+            content,
+            traffic,
+            state_at,
+            nest_dim,
+            nest_size,
+            n,
+            -1,
+            False,
+            cuts,
+            scratch,
+            cost,
+            failure,
+        )
+        for i in range(N_CYCLES):
+            costs[row, i] = cost[COMPUTE_CYCLES + i]
+        for o in range(3):
+            for level in range(problem.levels[o]):
+                memory = problem.chain[o, level]
+                energy_pj = 0.0
+                for direction in range(4):
+                    boundary = problem.first_row[o] + level + (1 if direction >= READ_UP else 0)
+                    count = traffic[boundary, scratch.column[boundary], ACCESSES + direction]
+                    energy_pj += count * problem.memory_energy[memory, direction % 2]
+                costs[row, N_CYCLES + o * MAX_LEVELS + level] = energy_pj
 
 
 @kernel

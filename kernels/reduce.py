@@ -207,12 +207,29 @@ def _limit(best, used, objective):
 
 
 @kernel
-def reduce_batch(best, front, used, barrier, histogram, joint, totals, batch, n):
+def _append(rows, filled, batch, n):
+    """Put the first n offers of a batch behind the rows that are there."""
+    if filled[0] + n > rows.size:
+        larger = np.empty(2 * rows.size + n, OFFER)
+        larger[: filled[0]] = rows[: filled[0]]
+        rows = larger
+    rows[filled[0] : filled[0] + n] = batch[:n]
+    filled[0] += n
+    return rows
+
+
+@kernel
+def reduce_batch(best, front, used, barrier, histogram, joint, totals, rows, filled, batch, n):
     """Account for the first n offers of a batch (OFFER[BATCH]).
 
+    Args:
+        rows: OFFER[R], of which ``filled`` (int64[1]) are in use: all offers, one a row; empty to keep none.
+
     Returns:
-        The front, in another array if it had to grow.
+        The front, and the rows, in other arrays if they had to grow.
     """
+    if rows.size > 0:
+        rows = _append(rows, filled, batch, n)
     limit_pj, limit_cycles, limit_edp = _limit(best, used, ENERGY), _limit(best, used, LATENCY), _limit(best, used, EDP)
     for j in range(n):
         energy_pj, cycles, weight = batch[j].energy_pj, batch[j].latency_cycles, batch[j].weight
@@ -234,7 +251,7 @@ def reduce_batch(best, front, used, barrier, histogram, joint, totals, batch, n)
         if edp <= limit_edp:
             _offer_to_best(best, used, EDP, batch[j])
             limit_edp = _limit(best, used, EDP)
-    return front
+    return front, rows
 
 
 @kernel

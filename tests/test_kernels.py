@@ -307,7 +307,9 @@ def offer(reductions, mapping, weight=1):
     """Account for a mapping; returns the reductions, whose front may have grown."""
     batch = np.zeros(1, reduce.OFFER)
     batch[0] = (*mapping, weight)
-    return reductions._replace(front=reduce.reduce_batch(*reductions, batch, 1))
+    no_rows = np.empty(0, reduce.OFFER)
+    front, _ = reduce.reduce_batch(*reductions, no_rows, np.zeros(1, np.int64), batch, 1)
+    return reductions._replace(front=front)
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
