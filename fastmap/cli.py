@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import fastmap
+from fastmap import mine_cli
 from fastmap.errors import FastmapError, InputError
 
 if TYPE_CHECKING:
@@ -155,7 +156,13 @@ def _parser() -> Parser:
     search.add_argument("--top", type=int, metavar="N", help="distinct points to keep (exhaustive; default: 10)")
     search.add_argument("--threads", type=int, metavar="N", help="default: one for each processor")
     search.add_argument("-o", "--output", metavar="FILE", help="store the results in this HDF5 file")
-    search.add_argument("--force", action="store_true", help="overwrite the output; search longer than an hour")
+    search.add_argument(
+        "--resume", action="store_true", help="go on with what an earlier run of the same search has left in the output"
+    )
+    search.add_argument(
+        "--force", action="store_true", help="overwrite the output; search longer than an hour; fill the disk"
+    )
+    _keep(search)
     search.add_argument("--explain", action="store_true", help="show loop nest and breakdown of each best mapping")
     search.add_argument("--quiet", action="store_true", help="no announcement and no progress bar")
 
@@ -180,6 +187,8 @@ def _parser() -> Parser:
     count.add_argument("--arch", nargs="+", required=True, metavar="ARCH", help="architectures: zoo names or files")
     _space(count)
 
+    mine_cli.add_arguments(_command(commands, "mine", mine_cli.run, "ask questions to result files"))
+
     macro = _command(commands, "macro", _macro, "energy, clock, area and peak figures of an array")
     macro.add_argument("arch", nargs="+", metavar="ARCH", help="architectures: zoo names or files")
     macro.add_argument("--variant", default="zigzag", metavar="MODEL", help="zigzag (default) or zigzag-imc")
@@ -194,6 +203,24 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int],
     parser.set_defaults(run=run)
     parser.add_argument("--json", action="store_true", help="print JSON for machines")
     return parser
+
+
+def _keep(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what to keep of the mappings (exhaustive, with --output)")
+    group.add_argument(
+        "--keep",
+        nargs="+",
+        metavar="WHAT",
+        help="best, top-k, pareto, histogram (default: the last three); filter, sample, all: mappings, row by row",
+    )
+    group.add_argument(
+        "--where", metavar="EXPR", help="of filter: which ones, like 'energy_pj < 1.05 * best and utilization > 0.5'"
+    )
+    group.add_argument("--sample", type=int, metavar="N", help="draw so many, uniformly")
+    group.add_argument("--seed", type=int, metavar="N", help="of the sample (default: 0)")
+    group.add_argument(
+        "--columns", nargs="+", metavar="NAME", help="store these, too, like edp_pj_ns, stall_cycles, W.energy_pj"
+    )
 
 
 def _workload(parser: argparse.ArgumentParser) -> None:
@@ -326,7 +353,9 @@ def _search(options: argparse.Namespace) -> int:
 
     from fastmap.control import Control
     from fastmap.exhaustive import expected_seconds
-    from fastmap.exploration import Options, check_options, is_enumerated, search_network
+    from fastmap.exploration import Options, check_options, is_enumerated, prepare, search_network
+    from fastmap.keep import Keep
+    from fastmap.recorded import announcement, check_room
     from fastmap.result import NetworkResult, SearchResult
     from fastmap.store import ResultFile, check_output
     from fastmap.text import readable_time
@@ -341,17 +370,33 @@ def _search(options: argparse.Namespace) -> int:
         options.top,
         options.threads,
         options.force,
+        Keep.of(options.keep, options.where, options.sample, options.seed, options.columns or ())
+        if any(vars(options)[name] is not None for name in ("keep", "where", "sample", "seed", "columns"))
+        else None,
     )
     if options.output is not None:
-        check_output(options.output, options.force)
+        check_output(options.output, options.force or options.resume)
+    elif options.resume:
+        raise InputError("--resume needs the file (--output) of the run to go on with")
     _announce_compilation(options)
     plans = _plans(options)
     size = sum(plan.size for plan in plans)
     spaces = [space for plan in plans for space in plan.distinct.values()]
     for space in spaces:
-        check_options(space, how)
+        check_options(space, how, recorded=options.output is not None)
+    control = options.interrupt.control = Control()
+    options.interrupt.check()
+    recordings = {}
+    if options.output is not None:
+        for space in spaces:
+            recording = prepare(space, how, control)
+            if recording is not None:
+                recordings[id(space)] = recording
+        check_room(sum(each.forecast.bytes for each in recordings.values()), options.output, options.force)
     enumerated = [space for space in spaces if is_enumerated(space, how)]
-    output = None if options.output is None else ResultFile.create(options.output, overwrite=options.force)
+    output = None
+    if options.output is not None:
+        output = ResultFile.create(options.output, overwrite=options.force, resume=options.resume)
     if not options.quiet:
         distinct = sum(len(plan.distinct) for plan in plans)
         names = ", ".join(plan.architecture.name for plan in plans)
@@ -363,7 +408,9 @@ def _search(options: argparse.Namespace) -> int:
             f"{plans[0].workload.name} on {names}: {size:,} mappings of {layers}{effort}{stored}",
             file=sys.stderr,
         )
-    control = options.interrupt.control = Control()
+        if how.keep is not None and how.keep.rows:
+            expected = [each.forecast for each in recordings.values()]
+            print(f"keeping {announcement(expected, how.keep, options.output, options.threads)}", file=sys.stderr)
     options.interrupt.check()
     finished: list[NetworkResult] = []
     failure: FastmapError | None = None
@@ -388,7 +435,9 @@ def _search(options: argparse.Namespace) -> int:
                             with control.on_interrupt():  # HDF5 must not be interrupted half-way
                                 output.write(result, name)
 
-                search_network(plan, how, progress=advance, control=control, keep=keep)
+                search_network(
+                    plan, how, progress=advance, control=control, keep=keep, output=output, recordings=recordings
+                )
                 if control.stopped:
                     break
     except KeyboardInterrupt:

@@ -88,7 +88,7 @@ def enumerate_space(
     seconds_compile = compile_kernels(space)
     start = time.perf_counter()
     array_pj = candidate_energies_pj(space)
-    reductions = [_new_reductions(top) for _ in range(workers)]
+    reductions = [new_reductions(top) for _ in range(workers)]
     done = [np.zeros(1, np.int64) for _ in range(workers)]
     chunk = max(1, min(_chunk(space), math.ceil(orders / (4 * workers))))
     numbers = itertools.count()
@@ -113,7 +113,19 @@ def enumerate_space(
         return sum(int(part.totals[reduce_kernels.EVALUATED]) for part in reductions)
 
     run_threads(work, workers, control, covered, progress)
-    merged = _merge(reductions, top)
+    seconds = {"seconds_compile": seconds_compile, "seconds_search": time.perf_counter() - start, "threads": workers}
+    return outcome(space, objective, merge_reductions(reductions, top), seconds)
+
+
+def outcome(space: Mapspace, objective: str, merged: Any, effort: dict[str, float]) -> SearchResult:
+    """What reductions say.
+
+    Args:
+        effort: figures for the statistics that the reductions do not know.
+
+    Raises:
+        SearchError: the whole space was covered, and nothing fits.
+    """
     evaluated, fitting, costed = (int(total) for total in merged.totals)
     if evaluated == space.size and not fitting:
         raise SearchError(nothing_fits(space))
@@ -145,9 +157,7 @@ def enumerate_space(
             "mappings_fitting": fitting,
             "costs_computed": costed,
             "spatial_mappings": len(space.orders),
-            "seconds_compile": seconds_compile,
-            "seconds_search": time.perf_counter() - start,
-            "threads": workers,
+            **effort,
         },
         complete=evaluated == space.size,
     )
@@ -200,11 +210,11 @@ def run_threads(
 def compile_kernels(space: Mapspace) -> float:
     """Compile (or load) the kernels of the enumeration; return the seconds that it took."""
     start = time.perf_counter()
-    nothing, none = _new_reductions(1), np.zeros(1, np.int64)
+    nothing, none = new_reductions(1), np.zeros(1, np.int64)
     _run_range(
         space, candidate_energies_pj(space), np.zeros(len(space.orders) + 1, np.int64), 0, 0, nothing, Control(), none
     )
-    _merge([nothing], 1)
+    merge_reductions([nothing], 1)
     return time.perf_counter() - start
 
 
@@ -212,7 +222,7 @@ def measure_rate(space: Mapspace, seconds: float = 0.2) -> tuple[float, float]:
     """Mappings covered, and distinct costs computed, per CPU second of one thread, without compilation."""
     compile_kernels(space)
     array_pj, offsets = candidate_energies_pj(space), space.offsets()
-    reductions, control = _new_reductions(10), Control()
+    reductions, control = new_reductions(10), Control()
     done = np.zeros(1, np.int64)
     first, orders = 0, int(offsets[-1])
     start = time.thread_time()
@@ -301,7 +311,8 @@ def run_range(
     return int(following), reductions._replace(front=front), Rows(kept, rows.filled, rows.full)
 
 
-def _new_reductions(top: int) -> Any:
+def new_reductions(top: int) -> Any:
+    """What one thread starts with, with room for so many best points."""
     fine = reduce_kernels.OCTAVES * reduce_kernels.BINS_PER_OCTAVE
     coarse = reduce_kernels.OCTAVES * reduce_kernels.JOINT_BINS_PER_OCTAVE
     return reduce_kernels.Reductions(
@@ -315,10 +326,10 @@ def _new_reductions(top: int) -> Any:
     )
 
 
-def _merge(parts: list[Any], top: int) -> Any:
+def merge_reductions(parts: list[Any], top: int) -> Any:
     """Merge what the threads kept; the order does not matter."""
-    room = FIRST_FRONT + sum(len(part.front) for part in parts)
-    merged = _new_reductions(top)._replace(front=np.zeros(room, reduce_kernels.POINT))
+    room = FIRST_FRONT + sum(int(part.used[reduce_kernels.FRONT]) for part in parts)
+    merged = new_reductions(top)._replace(front=np.zeros(room, reduce_kernels.POINT))
     for part in parts:
         reduce_kernels.merge(merged.best, merged.front, merged.used, part.best, part.front, part.used)
         for name in ("histogram", "joint", "totals"):

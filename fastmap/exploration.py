@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fastmap.architecture import Architecture
+from fastmap.columns import COSTS, IDENTITY, WEIGHT, Columns, check_columns
 from fastmap.control import Control
 from fastmap.errors import InputError
-from fastmap.exhaustive import check_size, enumerate_space
+from fastmap.exhaustive import check_size, enumerate_space, expected_seconds
+from fastmap.expression import BEST_OF
+from fastmap.keep import Keep
 from fastmap.layer import Layer
 from fastmap.mapping import Constraints
 from fastmap.mapspace import Mapspace
 from fastmap.optimal import solve_space
+from fastmap.recorded import Forecast, best_values, check_room, enumerate_recorded, forecast, reduced
 from fastmap.result import OBJECTIVES, NetworkResult, SearchResult, exponent_of
+from fastmap.store import ResultFile, check_output
 from fastmap.workload import Workload
 
 STRATEGIES = ("optimal", "exhaustive")
@@ -23,6 +31,8 @@ STRATEGIES = ("optimal", "exhaustive")
 LIMITS = ("max_energy_pj", "max_latency_cycles", "time_limit", "gap")
 
 DEFAULT_TOP = 10
+#: An enumeration that is written to a file keeps a journal if it is expected to take longer than this.
+JOURNAL_SECONDS = 30.0
 MAX_TOP = 100_000
 MAX_THREADS = 1024
 
@@ -40,6 +50,7 @@ class Options:
     top: int | None = None
     threads: int | None = None
     force: bool = False
+    keep: Keep | None = None  #: of an enumeration; None: the summaries
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense, with one sentence."""
@@ -96,6 +107,9 @@ def search(
     top: int | None = None,
     threads: int | None = None,
     force: bool = False,
+    keep: Keep | str | None = None,
+    output: str | Path | None = None,
+    resume: bool = False,
     progress: Callable[[int], object] | None = None,
     control: Control | None = None,
 ) -> SearchResult:
@@ -116,15 +130,101 @@ def search(
         time_limit: seconds after which the best mapping so far is returned, with its proven gap (strategy optimal).
         top: how many distinct points to keep for each objective; default: 10 (strategy exhaustive).
         threads: default: one for each processor.
-        force: enumerate even if it takes more than an hour.
+        force: enumerate even if it takes more than an hour; write even if the disk seems too small; overwrite.
+        keep: what to keep of the mappings (strategy exhaustive): ``Keep.of(...)``, or one of its modes.
+        output: result file to write, as the search goes on; needed to keep rows.
+        resume: go on with what an earlier run of the same search has left in ``output``.
         progress: called now and then with the number of mappings covered since the last call.
         control: lets another thread stop the search; Ctrl-C stops it too. A stopped search returns what it has.
 
     Raises:
         SearchError: the constraints admit nothing, nothing fits, or the space is too large to enumerate.
+        StoreError: the output cannot be written.
     """
-    options = Options(objective, strategy, max_energy_pj, max_latency_cycles, gap, time_limit, top, threads, force)
-    return search_space(Mapspace.build(layer, architecture, constraints, cost_model), options, progress, control)
+    chosen = Keep.of(keep) if isinstance(keep, str) else keep
+    options = Options(
+        objective, strategy, max_energy_pj, max_latency_cycles, gap, time_limit, top, threads, force, chosen
+    )
+    if output is not None:
+        check_output(output, force or resume)
+    space = Mapspace.build(layer, architecture, constraints, cost_model)
+    if output is None:
+        return search_space(space, options, progress, control)
+    control = control or Control()
+    expected = prepare(space, options, control)
+    if expected is not None:
+        check_room(expected.forecast.bytes, output, force)
+    with ResultFile.create(output, overwrite=force, resume=resume) as file:
+        found = search_recorded(file, layer.name, space, options, expected, progress, control)
+        with control.on_interrupt():
+            file.write(found)
+        return found
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What an enumeration that keeps a journal needs to know before."""
+
+    forecast: Forecast
+    best: dict[str, float]  #: values that the filter refers to
+
+
+def prepare(space: Mapspace, options: Options, control: Control) -> Recording | None:
+    """Look ahead at an enumeration that is to keep a journal; None where the search keeps none.
+
+    Raises:
+        InputError: the filter names columns that there are not, or is no condition.
+    """
+    check_options(space, options, recorded=True)
+    keep = options.keep or Keep()
+    rows = keep.rows or keep.sample_size
+    if not is_enumerated(space, options):
+        return None
+    if not rows and expected_seconds(space.size, options.threads) < JOURNAL_SECONDS:
+        return None
+    best = best_values(space, keep.where, control)
+    return Recording(forecast(space, keep, best), best)
+
+
+def search_recorded(
+    file: ResultFile,
+    name: str,
+    space: Mapspace,
+    options: Options,
+    recording: Recording | None,
+    progress: Callable[[int], object] | None = None,
+    control: Control | None = None,
+) -> SearchResult:
+    """Search a space whose result goes to a file under this name; the caller writes it.
+
+    Args:
+        recording: of ``prepare``.
+
+    Raises:
+        StoreError: what an earlier run has left is of another search.
+    """
+    control = control or Control()
+    keep = options.keep or Keep()
+    strategy = "exhaustive" if is_enumerated(space, options) else "optimal"
+    found = file.finished(space, name, options.objective, strategy, keep)
+    if found is not None:
+        if progress is not None:
+            progress(space.size)
+        return found
+    if recording is None:
+        return search_space(space, options, progress, control)
+    return enumerate_recorded(
+        space,
+        options.objective,
+        top=options.top or DEFAULT_TOP,
+        threads=options.threads,
+        progress=progress,
+        control=control,
+        keep=keep,
+        best=recording.best,
+        expected=recording.forecast,
+        recorder=file.recorder(space.architecture.name, name),
+    )
 
 
 def search_space(
@@ -133,11 +233,11 @@ def search_space(
     progress: Callable[[int], object] | None = None,
     control: Control | None = None,
 ) -> SearchResult:
-    """Search a space that is built already."""
+    """Search a space that is built already, without a file."""
     control = control or Control()
     check_options(space, options)
     if is_enumerated(space, options):
-        return enumerate_space(
+        found = enumerate_space(
             space,
             options.objective,
             top=options.top or DEFAULT_TOP,
@@ -145,6 +245,7 @@ def search_space(
             progress=progress,
             control=control,
         )
+        return found if options.keep is None else reduced(found, options.keep)
     return solve_space(
         space,
         options.objective,
@@ -163,8 +264,11 @@ def is_enumerated(space: Mapspace, options: Options) -> bool:
     return options.strategy == "exhaustive" or space.constraints.allocation == "greedy"
 
 
-def check_options(space: Mapspace, options: Options) -> None:
+def check_options(space: Mapspace, options: Options, recorded: bool = False) -> None:
     """Refuse options that do not go with the space.
+
+    Args:
+        recorded: the result goes to a file as the search goes on.
 
     Raises:
         InputError, SearchError: one sentence that says why.
@@ -172,13 +276,36 @@ def check_options(space: Mapspace, options: Options) -> None:
     if not is_enumerated(space, options):
         if options.top is not None:
             raise InputError("top needs the strategy exhaustive; optimal keeps the best mapping, or front, only")
+        if options.keep is not None:
+            raise InputError("keep needs the strategy exhaustive; optimal does not cost every mapping")
         return
     if space.constraints.allocation == "greedy":
         check_enumerable(options.objective, "all allocations")
         for name in LIMITS:
             if getattr(options, name):
                 raise InputError(f"{name} needs all allocations; with greedy allocation every order is costed anyway")
+    if options.keep is not None:
+        check_keep(space, options.keep, options.objective)
+        if not recorded and (options.keep.rows or options.keep.sample_size):
+            raise InputError("rows of mappings are kept in a file; say which (output)")
     check_size(space, options.threads, options.force)
+
+
+def check_keep(space: Mapspace, keep: Keep, objective: str) -> None:
+    """Refuse columns that a space does not have.
+
+    Raises:
+        InputError: which ones there are.
+    """
+    columns = Columns(space)
+    check_columns(columns, keep.columns)
+    if keep.where is not None:
+        keep.where.check(columns.known, columns.short_names)
+        none = np.zeros(0, np.int64)
+        columns = Columns(space, dict.fromkeys(BEST_OF, 1.0))
+        keep.where.select(columns.block(dict.fromkeys((*IDENTITY, *COSTS, WEIGHT), none)), 0)
+    if objective == "pareto" and "pareto" not in keep.modes:
+        raise InputError("with the objective pareto, keep pareto as well")
 
 
 @dataclass(frozen=True)
@@ -242,12 +369,16 @@ def search_network(
     progress: Callable[[int], object] | None = None,
     control: Control | None = None,
     keep: Callable[[str, SearchResult], None] | None = None,
+    output: ResultFile | None = None,
+    recordings: dict[int, Recording] | None = None,
 ) -> NetworkResult:
     """Search every layer of a plan, identical layers once.
 
     Args:
         options, progress, control: as for ``search``.
         keep: called with each layer's name and result as soon as it is there, for storing it.
+        output: where it is stored, which a search may have to know, too.
+        recordings: of ``prepare``, by the identity of the space.
 
     A stopped search returns the layers that it has, the last one incomplete.
     """
@@ -258,7 +389,11 @@ def search_network(
         if id(space) not in found:
             if control.stopped:
                 break
-            found[id(space)] = search_space(space, options, progress, control)
+            if output is None:
+                found[id(space)] = search_space(space, options, progress, control)
+            else:
+                recording = (recordings or {}).get(id(space))
+                found[id(space)] = search_recorded(output, name, space, options, recording, progress, control)
         results[name] = replace(found[id(space)], layer=plan.workload[name])
         if keep is not None:
             keep(name, results[name])

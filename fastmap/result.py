@@ -55,6 +55,26 @@ class Points:
     def __len__(self) -> int:
         return len(self.energy_pj)
 
+    def __getitem__(self, rows: slice) -> Points:
+        """Some of them."""
+        return Points(self.mapping_id[rows], self.energy_pj[rows], self.latency_cycles[rows])
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Rows of mappings that an exhaustive search kept one by one."""
+
+    choice: dict[str, Any]  #: what was asked for, see ``keep.Keep.describe``
+    best: dict[str, float]  #: values that the filter refers to
+    parts: tuple[tuple[Path, int], ...]  #: files with rows, and how many each has, in the order of the rows
+    types: dict[str, str]  #: columns of the rows
+    sample: dict[str, Any] | None  #: mappings drawn uniformly from all that fit, by column
+
+    @property
+    def rows(self) -> int:
+        """Number of rows, without those of the sample."""
+        return sum(rows for _, rows in self.parts)
+
 
 @dataclass(frozen=True)
 class Histogram:
@@ -94,6 +114,7 @@ class SearchResult:
     lower_bound: float | None = None
     #: Proven of a front: whatever the mapping, some point costs at most this share more, in energy and in latency.
     front_gap: float | None = None
+    kept: Kept | None = field(default=None, repr=False, compare=False)  #: of an exhaustive search that keeps rows
 
     @cached_property
     def best(self) -> list[Evaluation]:
@@ -120,6 +141,8 @@ class SearchResult:
     def _points(self, name: str) -> Points:
         if name not in self.points:
             exponent_of(name)
+            if self.strategy == "exhaustive" and name == "pareto":
+                raise InputError("the search kept no Pareto front; keep pareto as well")
             raise InputError(
                 f"the search was for the objective {self.objective} only; search for {name}, or for the objective "
                 "pareto, which holds the optimum for energy, latency and EDP"

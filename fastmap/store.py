@@ -1,21 +1,31 @@
 """The HDF5 file of a run: self-describing, readable with plain h5py, whole at every moment.
 
-Layout (schema version 2)::
+Layout (schema version 3)::
 
-    /                       attributes: format, schema_version, fastmap_version, command, created, machine
+    /                       attributes: format, schema_version, fastmap_version, command, created, machine, run
     /{architecture}/{layer} attributes: inputs as JSON text (layer, architecture, constraints), objective, strategy,
                             cost_model, complete, certificate, clock_ns, lower_bound (of the optimal strategy, in the
-                            unit of the objective) or front_gap (of a front), and every figure of ``statistics``
+                            unit of the objective) or front_gap (of a front), keep (JSON: what an exhaustive search kept
+                            of the mappings), and every figure of ``statistics``
         best/{objective}/   the best distinct points of each objective that the search covered: mapping_id, energy_pj,
                             latency_cycles, edp_pj_ns; only the optimum with the optimal strategy
         pareto/             the front of energy and latency, same columns; of an exhaustive search, or of one for it
         histogram/          energy_pj, latency_cycles, edp_pj_ns: mappings in each bin, with the bins' edges beside;
                             energy_latency: the joint distribution; of an exhaustive search only
+        mappings/           of an exhaustive search that keeps rows, one for each distinct cost: columns spatial_index,
+                            order_rank, allocation_code (together the mapping_id), mappings (how many the row stands
+                            for: they cost the same by construction, and it names the first), energy_pj, latency_cycles
+                            and what else was asked for; parts, part_rows: the files with the rows, and how many each
+        sample/             mappings drawn uniformly from all that fit, same columns
         space/              what turns a mapping_id into a mapping: the factors of every spatial mapping and the number
                             of orders (text: it may exceed 64 bits); and, for other readers, the iterations that remain
 
 ``mapping_id`` is (spatial index, order rank, allocation code). The allocation code less one is a number to the base
 loops + 1, its digits the cuts of W, I and O below each one's top memory.
+
+The columns of ``mappings`` are virtual datasets: their rows are in a folder beside, ``{file}.parts``, in files as in
+``parts.py``. HDF5 finds them as long as file and folder stay together under their names; what is missing reads as NaN,
+or as the largest integer. Files of version 2, which have no rows, are read as well.
 
 Layers that are identical share one group through a hard link. In names, ``/`` is written ``%2F`` and ``%`` is written
 ``%25``.
@@ -30,10 +40,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import io
 import json
 import os
 import platform
+import secrets
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,10 +62,12 @@ from fastmap.architecture import Architecture
 from fastmap.dimensions import LOOP_DIMENSIONS
 from fastmap.errors import FastmapError, StoreError
 from fastmap.evaluation import array_clock_ns
+from fastmap.keep import Keep
 from fastmap.layer import Layer
 from fastmap.mapping import Constraints
 from fastmap.mapspace import Mapspace
-from fastmap.result import Histogram, Histogram2D, Points, SearchResult
+from fastmap.parts import CHUNK, Journal, folder_name, holds
+from fastmap.result import Histogram, Histogram2D, Kept, Points, SearchResult
 
 try:
     import fcntl
@@ -60,15 +75,18 @@ except ImportError:  # Windows: two writers are not kept apart
     fcntl = None  # type: ignore[assignment]
 
 FORMAT = "fastmap"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+READABLE_VERSIONS = (2, SCHEMA_VERSION)
 HISTOGRAMS = ("energy_pj", "latency_cycles", "edp_pj_ns")
 #: Attributes of a result that are no figures of its statistics.
 FIXED = frozenset(
     (
         *("layer", "architecture", "constraints", "objective", "strategy", "cost_model"),
-        *("complete", "certificate", "clock_ns", "lower_bound", "front_gap"),
+        *("complete", "certificate", "clock_ns", "lower_bound", "front_gap", "keep"),
     )
 )
+#: Datasets of ``mappings`` and ``sample`` that are no columns.
+NOT_COLUMNS = frozenset(("row", "part", "parts", "part_rows"))
 #: How many results an error message lists.
 LISTED = 12
 
@@ -82,36 +100,97 @@ class ResultFile:
         self._file = file
         self._written: dict[int, str] = {}
         self._alive: list[SearchResult] = []
+        self._unfinished: set[str] = set()  # groups that hold a part of what is coming
+        self._journals: dict[str, Journal] = {}
+        self.resumed = False
 
     @classmethod
-    def create(cls, path: str | Path, overwrite: bool = False, command: str | None = None) -> ResultFile:
+    def create(
+        cls, path: str | Path, overwrite: bool = False, command: str | None = None, resume: bool = False
+    ) -> ResultFile:
         """Claim a path for a new file.
 
         Args:
             overwrite: replace a result file that stands there, once the first new result is written.
             command: what to record as the command; default: this process's.
+            resume: go on with the file that stands there, and with what is finished of others (a file need not exist).
 
         Raises:
             StoreError: the path exists (and ``overwrite`` is not set, or it is something else than a result file), is
                 not writable, or another process writes to it.
         """
-        check_output(path, overwrite)
+        check_output(path, overwrite or resume)
         path = Path(path)
         with _explained(path, "not writable"):
             lock = _lock(path)
         try:
-            check_output(path, overwrite)  # what has appeared before the lock was ours
-            file = h5py.File(str(path), "w", driver="core", backing_store=False, track_order=True)
+            check_output(path, overwrite or resume)  # what has appeared before the lock was ours
+            if resume:
+                return cls._resumed(path, lock, command)
+            file = _new_file(command)
         except BaseException:
             _unlock(path, lock)
             raise
-        file.attrs["format"] = FORMAT
-        file.attrs["schema_version"] = SCHEMA_VERSION
-        file.attrs["fastmap_version"] = fastmap.__version__
-        file.attrs["command"] = _printable(command if command is not None else shlex.join(sys.argv))
-        file.attrs["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        file.attrs["machine"] = f"{platform.machine()} {platform.system()} Python {platform.python_version()}"
         return cls(path, lock, file)
+
+    @classmethod
+    def _resumed(cls, path: Path, lock: IO[bytes], command: str | None) -> ResultFile:
+        """Go on with a file, or with the parts of one that was not yet there."""
+        runs = sorted(_runs(path), key=lambda each: each.stat().st_mtime_ns)
+        file = None
+        if path.exists() and path.stat().st_size:
+            with _open(path) as old:
+                if not runs or old.attrs.get("run", "") == runs[-1].name:
+                    file = h5py.File(io.BytesIO(path.read_bytes()), "r")
+        resumed = cls(path, lock, _new_file(command, runs[-1].name if runs else None))
+        if file is not None:
+            with file:
+                _copy(file, resumed._file)
+        resumed.resumed = True
+        return resumed
+
+    @property
+    def folder(self) -> Path:
+        """Where the parts of this run are."""
+        return _parts_folder(self.path) / str(self._file.attrs["run"])
+
+    def recorder(self, architecture: str, name: str) -> Recorder:
+        """What a search that keeps a journal writes to."""
+        return Recorder(self, architecture, name)
+
+    def finished(self, space: Mapspace, name: str, objective: str, strategy: str, keep: Keep) -> SearchResult | None:
+        """The result of a search of an earlier run, if it was completed.
+
+        Raises:
+            StoreError: what is there under this name is of another search.
+        """
+        folder, link = _escaped(space.architecture.name), _escaped(name)
+        if not self.resumed or folder not in self._file or link not in self._file[folder]:
+            return None
+        group = self._file[folder][link]
+        with _explained(self.path, "is damaged"):
+            found = _read_result(group, name, self.path)
+        choice = (Keep().describe() if found.kept is None else found.kept.choice) if strategy == "exhaustive" else None
+        for what, earlier, now in (
+            ("layer", found.layer.signature, space.layer.signature),
+            ("architecture", found.architecture, space.architecture),
+            ("constraints", found.constraints, space.constraints),
+            ("cost_model", found.cost_model, space.cost_model),
+            ("objective", found.objective, objective),
+            ("strategy", found.strategy, strategy),
+            ("choice of what to keep", choice, keep.describe() if strategy == "exhaustive" else None),
+        ):
+            if earlier != now:
+                raise StoreError(
+                    f"{self.path}: {space.architecture.name}/{name} cannot be resumed: "
+                    f"the earlier run differs in its {what}"
+                )
+        if not found.complete or (found.kept is not None and not all(holds(*part) for part in found.kept.parts)):
+            self._unfinished.add(f"/{folder}/{link}")
+            return None
+        self._written[id(found.points)] = f"/{folder}/{link}"
+        self._alive.append(found)
+        return found
 
     def __enter__(self) -> Self:
         return self
@@ -124,6 +203,8 @@ class ResultFile:
     def close(self) -> None:
         """Let others write to the path. Everything written is on disk already."""
         if self._file:
+            _remove_if_empty(self.folder)
+            _remove_if_empty(_parts_folder(self.path))
             self._file.close()
             _unlock(self.path, self._lock)
 
@@ -139,24 +220,50 @@ class ResultFile:
             raise StoreError(f"{self.path}: the name of a result {error}") from None
         folder, link = _escaped(result.architecture.name), _escaped(name)
         parent = self._file[folder] if folder in self._file else self._file.create_group(folder, track_order=True)
-        if link in parent:
-            raise StoreError(f"{self.path}: already holds {result.architecture.name}/{name}")
+        place = f"{parent.name}/{link}"
         # Results of identical layers are one and the same, whatever each layer is called.
         known = self._written.get(id(result.points))
+        if link in parent and place not in self._unfinished:
+            if known is not None and parent[link] == self._file[known]:
+                return  # of the run that was resumed
+            raise StoreError(f"{self.path}: already holds {result.architecture.name}/{name}")
+        self._put(parent, link, result, known)
+        self._unfinished.discard(place)
+        if known is None:
+            self._written[id(result.points)] = place
+            self._alive.append(result)  # so that its identity is not given to another
+        journal = self._journals.pop(place, None)
+        if journal is not None and result.complete and not (result.kept and result.kept.types):
+            journal.remove()
+
+    def update(self, result: SearchResult, architecture: str, name: str) -> None:
+        """Put on disk what is finished of a result that is still being searched for."""
+        folder, link = _escaped(architecture), _escaped(label(name))
+        parent = self._file[folder] if folder in self._file else self._file.create_group(folder, track_order=True)
+        self._unfinished.add(f"{parent.name}/{link}")
+        self._put(parent, link, result, None)
+
+    def _put(self, parent: Any, link: str, result: SearchResult, known: str | None) -> None:
+        """Write a result, in the place of an unfinished one if there is one, and bring all to disk."""
+        before = f"%old{link}" if link in parent else None
+        if before is not None:
+            parent.move(link, before)
         try:
             if known is not None:
                 parent[link] = self._file[known]
             else:
-                _write_result(parent.create_group(link), result)
+                _write_result(parent.create_group(link), result, self.path)
+            if before is not None:
+                del parent[before]
+                before = None
             with _explained(self.path, "cannot be written"):
                 self._publish()
         except BaseException:
             if link in parent:
                 del parent[link]
+            if before is not None:
+                parent.move(before, link)
             raise
-        if known is None:
-            self._written[id(result.points)] = f"{parent.name}/{link}"
-            self._alive.append(result)  # so that its identity is not given to another
 
     def _publish(self) -> None:
         """Put everything on disk in one step."""
@@ -172,6 +279,74 @@ class ResultFile:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+        for run in _runs(self.path):  # of a file that this one has replaced
+            if run.name != self._file.attrs["run"]:
+                shutil.rmtree(run, ignore_errors=True)
+
+
+class Recorder:
+    """Where a search writes what it has finished: its place in a result file, and a folder of parts."""
+
+    def __init__(self, file: ResultFile, architecture: str, name: str) -> None:
+        self.file, self.architecture, self.name = file, architecture, name
+
+    def journal(self, search: str) -> Journal:
+        """Open the journal of this search.
+
+        Raises:
+            StoreError: it cannot be written, or is that of another search.
+        """
+        folder = self.file.folder / folder_name(self.architecture, self.name)
+        journal = Journal(folder, search, self.file.resumed)
+        self.file._journals[f"/{_escaped(self.architecture)}/{_escaped(self.name)}"] = journal
+        return journal
+
+    def publish(self, result: SearchResult) -> None:
+        """Put on disk what is finished so far."""
+        self.file.update(result, self.architecture, self.name)
+
+
+def _new_file(command: str | None, run: str | None = None) -> Any:
+    """An empty file in memory."""
+    file = h5py.File("results", "w", driver="core", backing_store=False, track_order=True)
+    file.attrs["format"] = FORMAT
+    file.attrs["schema_version"] = SCHEMA_VERSION
+    file.attrs["fastmap_version"] = fastmap.__version__
+    file.attrs["command"] = _printable(command if command is not None else shlex.join(sys.argv))
+    file.attrs["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    file.attrs["machine"] = f"{platform.machine()} {platform.system()} Python {platform.python_version()}"
+    file.attrs["run"] = run or secrets.token_hex(4)
+    return file
+
+
+def _copy(old: Any, new: Any) -> None:
+    """Copy all results, those that are linked together."""
+    copied: dict[Any, str] = {}
+    for folder in old:
+        parent = new.create_group(folder, track_order=True)
+        for link in old[folder]:
+            group = old[folder][link]
+            address = h5py.h5o.get_info(group.id).addr
+            if address in copied:
+                parent[link] = new[copied[address]]
+            else:
+                old.copy(group, parent, link)
+                copied[address] = f"{parent.name}/{link}"
+
+
+def _parts_folder(path: Path) -> Path:
+    return _beside(Path(os.path.realpath(path)), "parts")
+
+
+def _runs(path: Path) -> list[Path]:
+    """Folders of the runs that have left parts of a file."""
+    folder = _parts_folder(path)
+    return [each for each in folder.iterdir() if each.is_dir()] if folder.is_dir() else []
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def check_output(path: str | Path, overwrite: bool = False) -> None:
@@ -200,6 +375,12 @@ def contents(path: str | Path) -> list[tuple[str, str]]:
         return _contents(file)
 
 
+def provenance(path: str | Path) -> dict[str, Any]:
+    """Attributes of a file: format, versions, command, when and where it was made."""
+    with _open(path) as file:
+        return dict(file.attrs)
+
+
 def load_result(path: str | Path, architecture: str | None = None, layer: str | None = None) -> SearchResult:
     """Read one result; see ``SearchResult.load``."""
     with _open(path) as file:
@@ -214,7 +395,7 @@ def load_result(path: str | Path, architecture: str | None = None, layer: str | 
             more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
             problem = "holds several results; say which architecture and layer" if found else "holds no such result"
             raise StoreError(f"{path}: {problem} (it holds {', '.join(names[:LISTED]) or 'nothing'}{more})")
-        return _read_result(file[_escaped(found[0][0])][_escaped(found[0][1])], found[0][1])
+        return _read_result(file[_escaped(found[0][0])][_escaped(found[0][1])], found[0][1], Path(path))
 
 
 def _contents(file: Any) -> list[tuple[str, str]]:
@@ -238,8 +419,9 @@ def _open(path: str | Path) -> Iterator[Any]:
         if _text(file.attrs.get("format")) != FORMAT:
             raise StoreError(f"{path}: is an HDF5 file, but not a result of fastmap")
         version = file.attrs.get("schema_version")
-        if version != SCHEMA_VERSION:
-            raise StoreError(f"{path}: has schema version {version}; this fastmap reads version {SCHEMA_VERSION}")
+        if version not in READABLE_VERSIONS:
+            readable = " and ".join(map(str, READABLE_VERSIONS))
+            raise StoreError(f"{path}: has schema version {version}; this fastmap reads versions {readable}")
         yield file
 
 
@@ -316,7 +498,7 @@ def _unescaped(name: str) -> str:
     return name.replace("%2E", ".").replace("%2F", "/").replace("%25", "%")
 
 
-def _write_result(group: Any, result: SearchResult) -> None:
+def _write_result(group: Any, result: SearchResult, path: Path) -> None:
     clock_ns = array_clock_ns(result.architecture)
     attributes = {
         "layer": result.layer.model_dump_json(),
@@ -343,6 +525,13 @@ def _write_result(group: Any, result: SearchResult) -> None:
     if result.joint_histogram is not None:
         _write_histograms(group.create_group("histogram"), result, result.joint_histogram)
 
+    if result.kept is not None:
+        group.attrs["keep"] = json.dumps(result.kept.choice | {"best": result.kept.best})
+        if result.kept.types:
+            _write_rows(group.create_group("mappings"), result.kept, path)
+        if result.kept.sample is not None:
+            _write_columns(group.create_group("sample"), result.kept.sample)
+
     space = group.create_group("space")
     candidates, remaining = result.space.candidates, result.space.remaining
     index = _scale(space, "spatial_index", np.arange(len(candidates)))
@@ -354,6 +543,62 @@ def _write_result(group: Any, result: SearchResult) -> None:
     _attach(space.create_dataset("remaining", data=remaining, **_packed(remaining)), index, dimension)
     orders = [str(orders) for orders in result.space.orders]
     _attach(space.create_dataset("orders", data=orders, dtype=h5py.string_dtype()), index)
+
+
+def _write_rows(group: Any, kept: Kept, path: Path) -> None:
+    """Join the rows of all parts: virtual datasets, whose files are named relative to this one."""
+    folder = Path(os.path.realpath(path)).parent
+    parts = [(os.path.relpath(part, folder).replace(os.sep, "/"), rows) for part, rows in kept.parts]
+    row = _dimension(group, "row", kept.rows)
+    for name, type_name in kept.types.items():
+        dtype = np.dtype(type_name)
+        if not kept.rows:
+            _attach(group.create_dataset(name, (0,), dtype), row)
+            continue
+        layout = h5py.VirtualLayout((kept.rows,), dtype)
+        start = 0
+        for part, rows in parts:
+            if rows:
+                source = part.replace("%", "%%")  # a single one would stand for a number
+                layout[start : start + rows] = h5py.VirtualSource(source, f"rows/{name}", (rows,), dtype)
+            start += rows
+        missing = np.nan if dtype.kind == "f" else np.iinfo(dtype).max
+        _attach(group.create_virtual_dataset(name, layout, fillvalue=missing), row)
+    part = _dimension(group, "part", len(parts))
+    _attach(group.create_dataset("parts", data=[name for name, _ in parts], dtype=h5py.string_dtype()), part)
+    _attach(group.create_dataset("part_rows", data=np.array([rows for _, rows in parts], np.int64)), part)
+
+
+def _write_columns(group: Any, columns: dict[str, Any]) -> None:
+    row = _dimension(group, "row", len(next(iter(columns.values()))))
+    for name, values in columns.items():
+        _attach(group.create_dataset(name, data=values, **_packed(values)), row)
+
+
+def _dimension(group: Any, name: str, length: int) -> Any:
+    """A dimension whose positions stand for nothing but themselves; it takes no room. As netCDF-4 marks them."""
+    scale = group.create_dataset(name, (length,), np.int64, chunks=(min(length, CHUNK),) if length else None)
+    scale.make_scale(f"This is a netCDF dimension but not a netCDF variable.{length:10d}")
+    return scale
+
+
+def _read_kept(group: Any, path: Path) -> Kept | None:
+    if "keep" not in group.attrs:
+        return None
+    choice = json.loads(group.attrs["keep"])
+    best = choice.pop("best")
+    parts: tuple[tuple[Path, int], ...] = ()
+    types: dict[str, str] = {}
+    if "mappings" in group:
+        rows = group["mappings"]
+        folder = Path(os.path.realpath(path)).parent
+        names, counts = rows["parts"].asstr()[...], rows["part_rows"][...].tolist()
+        parts = tuple((folder / name, count) for name, count in zip(names, counts, strict=True))
+        types = {name: column.dtype.name for name, column in rows.items() if name not in NOT_COLUMNS}
+    sample = None
+    if "sample" in group:
+        sample = {name: column[...] for name, column in group["sample"].items() if name not in NOT_COLUMNS}
+    return Kept(choice, best, parts, types, sample)
 
 
 def _write_histograms(histograms: Any, result: SearchResult, joint: Histogram2D) -> None:
@@ -406,7 +651,7 @@ def _read_points(group: Any) -> Points:
     return Points(group["mapping_id"][...], group["energy_pj"][...], group["latency_cycles"][...])
 
 
-def _read_result(group: Any, name: str) -> SearchResult:
+def _read_result(group: Any, name: str, path: Path) -> SearchResult:
     # A group that identical layers share was written with the first one's name.
     layer = Layer.model_validate_json(group.attrs["layer"]).model_copy(update={"name": name})
     architecture = Architecture.model_validate_json(group.attrs["architecture"])
@@ -447,6 +692,7 @@ def _read_result(group: Any, name: str) -> SearchResult:
         **{name: float(group.attrs[name]) for name in ("lower_bound", "front_gap") if name in group.attrs},
         statistics={name: _number(value) for name, value in group.attrs.items() if name not in FIXED},
         complete=bool(group.attrs["complete"]),
+        kept=_read_kept(group, path),
     )
 
 

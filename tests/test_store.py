@@ -220,7 +220,15 @@ print(json.dumps([found.space.decode(*row).to_dict() for row in ids]))
 
 def test_plain_h5py_reads_the_documented_layout(stored: Path, found: SearchResult) -> None:
     with h5py.File(stored, "r") as file:
-        assert set(file.attrs) == {"format", "schema_version", "fastmap_version", "command", "created", "machine"}
+        assert set(file.attrs) == {
+            "format",
+            "schema_version",
+            "fastmap_version",
+            "command",
+            "created",
+            "machine",
+            "run",
+        }
         assert file.attrs["format"] == "fastmap"
         assert file.attrs["schema_version"] == SCHEMA_VERSION
         assert file.attrs["fastmap_version"] == fm.__version__
@@ -408,8 +416,8 @@ UNREADABLE = "is not a readable HDF5 file (foreign, truncated or damaged)"
         (lambda path: path.write_bytes(os.urandom(5000)), UNREADABLE),
         (foreign, "is an HDF5 file, but not a result of fastmap"),
         (odd_format, "is an HDF5 file, but not a result of fastmap"),
-        (newer, f"has schema version {SCHEMA_VERSION + 1}; this fastmap reads version {SCHEMA_VERSION}"),
-        (versionless, f"has schema version None; this fastmap reads version {SCHEMA_VERSION}"),
+        (newer, f"has schema version {SCHEMA_VERSION + 1}; this fastmap reads versions 2 and {SCHEMA_VERSION}"),
+        (versionless, f"has schema version None; this fastmap reads versions 2 and {SCHEMA_VERSION}"),
         (hollow, "is damaged"),
         (no_group, "is damaged"),
     ],
