@@ -15,6 +15,7 @@ _PUBLIC = {
     "Constraints": "fastmap.mapping",
     "Evaluation": "fastmap.evaluation",
     "FastmapError": "fastmap.errors",
+    "Keep": "fastmap.keep",
     "Layer": "fastmap.layer",
     "Mapping": "fastmap.mapping",
     "SearchResult": "fastmap.result",

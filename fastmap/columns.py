@@ -272,7 +272,8 @@ class Block:
             self._loops = self.columns.replay(self._identity, [], False)[0]
         if name == "stationary":
             return Labels(self._loops[:, 2], SETS)
-        return Labels(self._loops[:, ENDS.index(name)], (*LOOP_DIMENSIONS, "none"))  # -1 is the last
+        words = (*LOOP_DIMENSIONS, "none")
+        return Labels(self._loops[:, ENDS.index(name)] % len(words), words)  # -1 becomes the last
 
     def _replayed(self) -> Any:
         if self._costs is None:

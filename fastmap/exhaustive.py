@@ -43,16 +43,19 @@ class Rows(NamedTuple):
     offers: Any  #: OFFER[n]; of none to keep none
     filled: Any  #: int64[1], how many are filled
     full: int  #: return, soon, when so many are filled
+    position: (
+        Any  #: int64[2], how far the first order that is not done has come, and how far it goes; 0, 0 at its start
+    )
 
     @classmethod
     def none(cls) -> Rows:
         """Keep no rows."""
-        return cls(np.empty(0, reduce_kernels.OFFER), np.zeros(1, np.int64), 1)
+        return cls(np.empty(0, reduce_kernels.OFFER), np.zeros(1, np.int64), 1, np.zeros(2, np.int64))
 
     @classmethod
     def room_for(cls, count: int) -> Rows:
         """Keep rows, about so many at a time."""
-        return cls(np.empty(2 * count, reduce_kernels.OFFER), np.zeros(1, np.int64), count)
+        return cls(np.empty(2 * count, reduce_kernels.OFFER), np.zeros(1, np.int64), count, np.zeros(2, np.int64))
 
 
 def check_size(space: Mapspace, threads: int | None, force: bool) -> None:
@@ -304,11 +307,12 @@ def run_range(
         rows.offers,
         rows.filled,
         rows.full,
+        rows.position,
         ROW_SEGMENT_COMBINATIONS if len(rows.offers) else SEGMENT_COMBINATIONS,
         control.halt,
         done,
     )
-    return int(following), reductions._replace(front=front), Rows(kept, rows.filled, rows.full)
+    return int(following), reductions._replace(front=front), rows._replace(offers=kept)
 
 
 def new_reductions(top: int) -> Any:

@@ -18,8 +18,8 @@ import numpy as np
 from fastmap._spec import closest, listed, shown
 from fastmap.errors import InputError
 
-#: Longest expression, in characters; it also bounds how deep one can nest.
-LONGEST = 2000
+#: Longest expression, in characters, and how deep it can nest.
+LONGEST, DEEPEST = 2000, 60
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": np.abs,
     "sqrt": np.sqrt,
@@ -130,10 +130,7 @@ def read_expression(text: object) -> Expression:
         reason = error.msg if isinstance(error, SyntaxError) else "too deeply nested, or not text"
         raise InputError(f"{shown(text, LONGEST)}: is not an expression: {reason}") from None
     reader = _Reader(text.strip())
-    try:
-        tree = reader.read(tree)
-    except RecursionError:
-        raise InputError(f"{shown(text, LONGEST)}: is not an expression: too deeply nested") from None
+    tree = reader.read(tree)
     return Expression(text.strip(), frozenset(reader.names), tree)
 
 
@@ -143,6 +140,7 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self.text = text
         self.names: set[str] = set()
+        self.depth = 0
 
     def refuse(self, node: ast.AST, what: str = "") -> InputError:
         part = ast.get_source_segment(self.text, node) or self.text
@@ -158,6 +156,14 @@ class _Reader:
         Args:
             best: the column that ``best`` is compared with.
         """
+        if self.depth == DEEPEST:
+            raise InputError(f"{shown(self.text, LONGEST)}: is not an expression: too deeply nested")
+        self.depth += 1
+        resolved = self.resolved(node, best)
+        self.depth -= 1
+        return resolved
+
+    def resolved(self, node: ast.expr, best: str | None) -> ast.expr:
         match node:
             case ast.Constant(value=bool() | int() | float()):
                 return node
@@ -211,12 +217,14 @@ class _Reader:
 
     def dotted(self, node: ast.expr) -> str:
         """The name that a chain of dots spells."""
-        match node:
-            case ast.Name(id=name):
-                return name
-            case ast.Attribute(value=value, attr=attribute):
-                return f"{self.dotted(value)}.{attribute}"
-        raise self.refuse(node)
+        parts = []
+        start = node
+        while isinstance(start, ast.Attribute):
+            parts.append(start.attr)
+            start = start.value
+        if not isinstance(start, ast.Name):
+            raise self.refuse(node)
+        return ".".join((start.id, *reversed(parts)))
 
 
 def _is_text(node: ast.expr) -> bool:
@@ -261,8 +269,8 @@ class _Evaluation:
                 return found
             case ast.Compare(left=left, ops=ops, comparators=others):
                 found = np.True_
-                for op, first, second in zip(ops, [left, *others], others, strict=False):
-                    found = np.logical_and(found, self.compare(first, op, second))
+                for comparison, first, second in zip(ops, [left, *others], others, strict=False):
+                    found = np.logical_and(found, self.compare(first, comparison, second))
                 return found
         raise AssertionError(node)  # the reader lets nothing else through
 

@@ -128,7 +128,7 @@ class Sample:
             rows, key = rows[chosen], key[chosen]
             draws = np.empty(len(rows), DRAW)
             draws["key"] = key
-            for name in OFFER.names:
+            for name, *_ in OFFER.descr:
                 draws[name] = offers[name][rows]
             self.add(draws)
             turn += 1

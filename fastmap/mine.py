@@ -26,7 +26,7 @@ from fastmap.errors import InputError, StoreError
 from fastmap.evaluation import Evaluation, evaluate
 from fastmap.expression import BEST_OF, Expression, Labels, read_expression
 from fastmap.mapping import Mapping
-from fastmap.parts import CHUNK, decompress, open_part
+from fastmap.parts import damaged, decompress, open_part
 from fastmap.result import SearchResult
 from fastmap.store import contents, load_result, provenance
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 #: What can be asked for of a result, the richest first.
 KINDS = ("mappings", "sample", "points")
-#: Chunks of a task of one thread, and tasks that may wait for their turn.
-TASK_CHUNKS, WAITING = 4, 3
+#: Rows of a task of one thread, a multiple of what a chunk has; tasks of each thread that may wait for their turn.
+TASK_ROWS, WAITING = 1 << 18, 3
 #: Bins of a quantile: what is left of a float64 after a shift, 1024 an octave, so that they are exact to 0.1 %.
 BIN_SHIFT = 42
 #: Rows behind each column of ``common``, about, where the mappings must be rebuilt.
@@ -85,21 +85,23 @@ class Source:
             yield lambda: iter([self.columns.block(self._in_memory())])
             return
         for path, rows in self.result.kept.parts:
-            for first in range(0, rows, TASK_CHUNKS * CHUNK):
+            for first in range(0, rows, TASK_ROWS):
                 yield lambda path=path, rows=rows, first=first: self._read(path, rows, first)  # type: ignore[misc]
 
     def _read(self, path: Path, rows: int, first: int) -> Iterator[Block]:
         with open_part(path) as file:
             datasets = file["rows"]
-            for start in range(first, min(rows, first + TASK_CHUNKS * CHUNK), CHUNK):
-                length = min(CHUNK, rows - start)
+            (chunk,) = datasets[WEIGHT].chunks
+            for start in range(first, min(rows, first + TASK_ROWS), chunk):
+                length = min(chunk, rows - start)
 
                 def read(name: str, start: int = start, length: int = length) -> Any:
-                    dataset = datasets[name]
-                    if len(dataset) != rows:
-                        raise ValueError(f"{name} has {len(dataset)} rows, not {rows}")
-                    _, data = dataset.id.read_direct_chunk((start,))
-                    return decompress(data, dataset.dtype)[:length]
+                    with damaged(path):
+                        dataset = datasets[name]
+                        if len(dataset) != rows:
+                            raise ValueError(f"{name} has {len(dataset)} rows, not {rows}")
+                        _, data = dataset.id.read_direct_chunk((start,))
+                        return decompress(data, dataset.dtype)[:length]
 
                 yield self.columns.block(Lazy(length, self.stored, read))
 
@@ -160,13 +162,13 @@ def open_sources(
 def warnings(sources: Sequence[Source]) -> list[str]:
     """What makes results hard to compare: different cost models, different versions."""
     found = []
-    for what, value_of in (
-        ("cost models", lambda source: source.result.cost_model),
-        ("versions of fastmap", lambda source: source.version),
+    for what, of_each in (
+        ("cost models", [source.result.cost_model for source in sources]),
+        ("versions of fastmap", [source.version for source in sources]),
     ):
         values: dict[str, list[str]] = {}
-        for source in sources:
-            values.setdefault(value_of(source), []).append(source.name)
+        for value, source in zip(of_each, sources, strict=True):
+            values.setdefault(value, []).append(source.name)
         if len(values) > 1:
             each = "; ".join(f"{value}: {names[0]}" for value, names in values.items())
             found.append(f"the results are of different {what} ({each})")
@@ -279,7 +281,8 @@ class Table:
     def to_xarray(self) -> xarray.Dataset:
         """A dataset with the dimension ``row`` (needs the extra ``xarray``)."""
         xarray = _needed("xarray", "to_xarray")
-        return xarray.Dataset({name: ("row", values) for name, values in self.plain().items()})
+        columns = {name: ("row", values) for name, values in self.plain().items()}
+        return xarray.Dataset(columns)  # type: ignore[no-any-return]
 
 
 def joined(tables: Sequence[Table]) -> Table:
@@ -318,6 +321,7 @@ def select(
     sort: str | None = None,
     descending: bool = False,
     limit: int | None = None,
+    distinct: bool = False,
 ) -> Table:
     """Rows of results, in their order or sorted.
 
@@ -326,7 +330,10 @@ def select(
         where: an expression; see ``fastmap.expression``.
         sort: an expression of numbers.
         limit: at most so many rows; what is kept in memory is that.
+        distinct: only the first row of each energy and latency in a result; needs ``sort``.
     """
+    if distinct and sort is None:
+        raise InputError("distinct rows need an expression to sort by")
     names = _checked(sources, default_columns(sources) if columns is None else columns)
     condition = None if where is None else read_expression(where)
     key = None if sort is None else read_expression(sort)
@@ -346,6 +353,8 @@ def select(
                 keys = np.broadcast_to(_number(key, block), (len(block),))
                 keys = -keys if descending else keys
                 chosen = np.flatnonzero(~(keys > bound))  # noqa: B023  a bound that is too high does no harm
+                if distinct:
+                    chosen = chosen[_first_of_each(*(np.asarray(block(name))[chosen] for name in COSTS))]
                 if limit is not None and len(chosen) > limit:
                     chosen = chosen[np.sort(np.argsort(keys[chosen], kind="stable")[:limit])]
             rows = block.rows(chosen)
@@ -354,15 +363,15 @@ def select(
         for keys, stored in scan(source, pick, condition):
             kept.append((keys, stored))
             held += len(keys)
-            if limit is not None and key is not None and held > 4 * max(limit, CHUNK):
-                kept = [_least(kept, limit)]
+            if limit is not None and key is not None and held > 4 * max(limit, TASK_ROWS):
+                kept = [_least(kept, limit, distinct)]
                 held = len(kept[0][0])
                 bound = float(kept[0][0].max()) if held == limit else np.inf
             if limit is not None and key is None and held >= limit:
                 break
         if not kept:
             continue
-        keys, stored = _least(kept, limit) if key is not None else _concatenated(kept, limit)
+        keys, stored = _concatenated(kept, limit) if key is None else _least(kept, limit, distinct)
         block = source.columns.block(stored)
         found.append((keys, Table({name: _whole(block, name) for name in names})))
     if not found:
@@ -381,9 +390,20 @@ def blocks(sources: Sequence[Source], columns: Sequence[str] | None, where: str 
         yield from scan(source, lambda block: Table({name: _whole(block, name) for name in names}), condition)
 
 
-def _least(kept: list[tuple[Any, dict[str, Any]]], limit: int | None) -> tuple[Any, dict[str, Any]]:
+def _first_of_each(energy: Any, latency: Any) -> Any:
+    """Places of the first of equal pairs, rising."""
+    order = np.lexsort((latency, energy))
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (energy[order][1:] != energy[order][:-1]) | (latency[order][1:] != latency[order][:-1])
+    return np.sort(order[new])
+
+
+def _least(kept: list[tuple[Any, dict[str, Any]]], limit: int | None, distinct: bool) -> tuple[Any, dict[str, Any]]:
     keys, stored = _concatenated(kept, None)
-    order = np.argsort(keys, kind="stable")[:limit]
+    order = np.argsort(keys, kind="stable")
+    if distinct:
+        order = order[_first_of_each(*(stored[name][order] for name in COSTS))]
+    order = order[:limit]
     return keys[order], {name: values[order] for name, values in stored.items()}
 
 
@@ -538,18 +558,18 @@ def _aggregated(block: Block, names: Sequence[str], asked: Sequence[Aggregate]) 
     for name in names:
         value = block(name)
         if isinstance(value, Labels):
-            own, words = value.codes.astype(np.int64) % len(value.words), value.words
+            own, words = value.codes.astype(np.int64), list(value.words)
         else:
-            words, own = np.unique(np.broadcast_to(value, (len(block),)), return_inverse=True)
-            words = words.tolist()
+            present, own = np.unique(np.broadcast_to(value, (len(block),)), return_inverse=True)
+            words = present.tolist()
         choices.append(words)
         code = code * len(words) + own
     if len(code) and np.all(code[1:] >= code[:-1]):
         order: Any = slice(None)
         ordered = code
     else:
-        present, small = np.unique(code, return_inverse=True)
-        order = np.argsort(small.astype(np.uint16) if len(present) < 2**16 else small, kind="stable")
+        found, small = np.unique(code, return_inverse=True)
+        order = np.argsort(small.astype(np.uint16) if len(found) < 2**16 else small, kind="stable")
         ordered = code[order]
     starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])
     ends = np.append(starts[1:], len(ordered))
@@ -708,7 +728,7 @@ def rank(source: Source, value: float, of: str = "edp_pj_ns", where: str | None 
     found = list(scan(source, count, None if where is None else read_expression(where)))
     if not found:
         raise InputError(f"{source.name}: no mapping satisfies {shown(where)}")
-    totals = [sum(each[i] for each in found) for i in range(3)]
+    totals = np.array([each[:3] for each in found]).sum(axis=0).tolist()
     return Rank(
         source.name,
         of,
@@ -723,7 +743,7 @@ def rank(source: Source, value: float, of: str = "edp_pj_ns", where: str | None 
 
 
 def near(sources: Sequence[Source], of: str = "edp_pj_ns", within: float = 0.01, limit: int = 20) -> Table:
-    """The mappings nearest to the optimum of each result, and in what they differ from it.
+    """The mappings nearest to the optimum of each result, one for each cost, and in what they differ from it.
 
     Args:
         of: one of ``BEST_OF``.
@@ -739,7 +759,7 @@ def near(sources: Sequence[Source], of: str = "edp_pj_ns", within: float = 0.01,
     tables = []
     for source in sources:
         names = [*default_columns(sources), *IDENTITY]
-        table = select([source], list(dict.fromkeys([*names, of])), None, of, limit=limit)
+        table = select([source], list(dict.fromkeys([*names, of])), None, of, limit=limit, distinct=True)
         best = table.columns[of][0]
         chosen = np.flatnonzero(table.columns[of] <= best * (1 + within) * (1 + 1e-12))
         table = table.rows(chosen)
@@ -877,7 +897,7 @@ def diff(first: str | Path, second: str | Path, of: str = "edp") -> Table:
     both = [pair for pair in contents(first) if pair in held[1]]
     if not both:
         raise InputError(f"{first} and {second} have no architecture and layer in common")
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for on, name in both:
         results = [load_result(path, on, name) for path in (first, second)]
         a, b = (_best_evaluation(result, of, path) for result, path in zip(results, (first, second), strict=True))

@@ -27,14 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--columns", nargs="+", metavar="NAME", help="what to show of them; --names lists what there is")
     which.add_argument("--sort", metavar="EXPR", help="by this number, the least first")
     which.add_argument("--descending", action="store_true", help="the largest first")
+    which.add_argument("--distinct", action="store_true", help="only the first row of each energy and latency")
     which.add_argument("--limit", type=int, metavar="N", help=f"at most so many (default: {DEFAULT_LIMIT})")
     what = parser.add_argument_group("another question (one of them)").add_mutually_exclusive_group()
     what.add_argument("--names", action="store_true", help="results in the files, and their columns")
     what.add_argument("--by", nargs="+", metavar="NAME", help="group by spatial, dataflow, stationary, layer, D1.K ...")
     what.add_argument("--pareto", nargs="*", metavar="EXPR", help="front of all rows (default: energy_pj latency_ns)")
     what.add_argument("--rank", metavar="VALUE|FILE", help="where a value, or a mapping (file), lies among all (--of)")
-    what.add_argument("--near", type=float, metavar="SHARE", help="mappings at most so much above the best (--of)")
-    what.add_argument("--common", type=float, metavar="SHARE", help="what this share of the best have in common (--of)")
+    what.add_argument("--near", metavar="SHARE", help="mappings at most so much above the best (--of)")
+    what.add_argument("--common", metavar="SHARE", help="what this share of the best has in common (--of)")
     what.add_argument("--diff", action="store_true", help="how the best mappings of two files differ, layer by layer")
     what.add_argument("--id", nargs=3, type=int, metavar=("S", "R", "A"), help="rebuild a mapping and cost it anew")
     what.add_argument("--check", action="store_true", help="is everything there, and does it agree with itself?")
@@ -54,7 +55,8 @@ def run(options: argparse.Namespace) -> int:
     if options.check:
         return _check_files(options)
     if options.diff:
-        _answer(options, mine.diff(*options.files, options.of or "edp"))
+        first, second = options.files
+        _answer(options, mine.diff(first, second, options.of or "edp"))
         return 0
     sources = mine.open_sources(options.files, options.arch, options.layer, options.kind)
     for warning in mine.warnings(sources):
@@ -73,11 +75,11 @@ def run(options: argparse.Namespace) -> int:
         axes = options.pareto or ["energy_pj", "latency_ns"]
         if len(axes) != 2:
             raise InputError(f"--pareto needs two expressions, not {len(axes)}")
-        table = mine.pareto(sources, *axes, where=options.where, columns=options.columns)
+        table = mine.pareto(sources, axes[0], axes[1], options.where, options.columns)
     elif options.near is not None:
-        table = mine.near(sources, of, options.near, options.limit or DEFAULT_LIMIT)
+        table = mine.near(sources, of, _share("--near", options.near), options.limit or DEFAULT_LIMIT)
     elif options.common is not None:
-        table = mine.common(_single(sources, "--common"), options.common, of, options.where)
+        table = mine.common(_single(sources, "--common"), _share("--common", options.common), of, options.where)
         table = table.rows(slice(0, options.limit or DEFAULT_LIMIT))
     elif options.export is not None and options.sort is None and options.limit is None:
         rows = mine.export(mine.blocks(sources, options.columns, options.where), options.export, options.force)
@@ -85,7 +87,9 @@ def run(options: argparse.Namespace) -> int:
         return 0
     else:
         limit = options.limit or DEFAULT_LIMIT
-        table = mine.select(sources, options.columns, options.where, options.sort, options.descending, limit)
+        table = mine.select(
+            sources, options.columns, options.where, options.sort, options.descending, limit, options.distinct
+        )
     _answer(options, table)
     return 0
 
@@ -100,6 +104,14 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError("--aggregates needs --by")
     if options.descending and options.sort is None:
         raise InputError("--descending needs --sort")
+
+
+def _share(option: str, text: str) -> float:
+    """A share, written as 0.01 or 1%."""
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise InputError(f"{option} must be a share such as 1% or 0.01, not {text!r}") from None
 
 
 def _single(sources: list[Source], option: str) -> Source:
@@ -221,7 +233,7 @@ def _exported(options: argparse.Namespace, rows: int) -> None:
 
 
 def _is_text(values: Any) -> bool:
-    return values.dtype == object or values.dtype.kind == "U"
+    return values.dtype.kind in "OU"
 
 
 def _shown(value: Any) -> str:

@@ -49,7 +49,7 @@ def compress(values: Any) -> bytes:
     planes = np.empty(of_rows.shape[::-1], np.uint8)
     for i in range(len(planes)):  # faster than a transpose
         planes[i] = of_rows[:, i]
-    return zlib.compress(planes, LEVEL)
+    return zlib.compress(planes.data, LEVEL)
 
 
 def decompress(data: bytes, dtype: Any) -> Any:
@@ -249,13 +249,19 @@ def open_part(path: Path) -> Iterator[Any]:
         raise StoreError(f"{path}: is missing, and with it a part of the rows") from None
     except OSError as error:
         raise StoreError(f"{path}: is not a readable HDF5 file: {' '.join(str(error).split())}") from None
-    with file:
-        try:
-            if file.attrs.get("format") != PART_FORMAT or file.attrs.get("schema_version") != PART_VERSION:
-                raise StoreError(f"{path}: is no part of a result, or one of another version of fastmap")
-            yield file
-        except (OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, zlib.error) as error:
-            raise StoreError(f"{path}: is damaged: {' '.join(str(error).split())}") from None
+    with file, damaged(path):
+        if file.attrs.get("format") != PART_FORMAT or file.attrs.get("schema_version") != PART_VERSION:
+            raise StoreError(f"{path}: is no part of a result, or one of another version of fastmap")
+        yield file
+
+
+@contextmanager
+def damaged(path: Path) -> Iterator[None]:
+    """Turn what goes wrong inside a part into one sentence."""
+    try:
+        yield
+    except (OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, zlib.error) as error:
+        raise StoreError(f"{path}: is damaged: {' '.join(str(error).split())}") from None
 
 
 def holds(path: Path, rows: int) -> bool:

@@ -6,9 +6,7 @@ the units, so that it is the same to the last bit whatever the threads, and wher
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
 import shutil
 import threading
 import time
@@ -54,7 +52,7 @@ SMALLEST_UNIT_COSTS, UNITS = 1 << 18, 64
 ROWS_HELD = 1 << 20
 #: Finished units that are not yet on disk wait no longer than this, where no rows are kept.
 CHECKPOINT_SECONDS = 10.0
-PROBES = 8
+PROBES, PROBE_ROWS = 8, 1 << 16
 #: What is finished is published at most so often.
 PUBLISH_SECONDS = 1.0
 #: Bytes of a part and of its share of the result file beside the rows.
@@ -83,21 +81,27 @@ def forecast(space: Mapspace, keep: Keep, best: dict[str, float]) -> Forecast:
     orders = int(offsets[-1])
     columns = Columns(space, best)
     types = row_types(space, keep)
-    covered = costs = rows = size = 0
+    covered = 0.0
+    costs = rows = size = 0
     start = time.thread_time()
+    room = Rows.room_for(PROBE_ROWS)
     for first in sorted({orders * i // PROBES for i in range(PROBES)}):
-        reductions, room = new_reductions(1), Rows.room_for(1)
-        stop, reductions, room = run_range(
-            space, array_pj, offsets, first, orders, reductions, Control(), np.zeros(1, np.int64), room
-        )
-        covered += stop - first
+        reductions, stop = new_reductions(1), first
+        room.position[:] = 0
+        while stop == first and reductions.totals[COSTED] < UNIT_COSTS:  # else a unit is a single order anyway
+            room.filled[0] = 0
+            stop, reductions, room = run_range(
+                space, array_pj, offsets, first, orders, reductions, Control(), np.zeros(1, np.int64), room
+            )
+            if keep.rows:
+                kept = _selected(room.offers[: int(room.filled[0])], columns, keep, types)
+                rows += len(kept[WEIGHT])
+                for values, dtype in zip(kept.values(), types.values(), strict=True):
+                    for place in range(0, len(values), CHUNK):
+                        size += len(compress(values[place : place + CHUNK].astype(dtype)))
+        done, of = room.position.tolist()
+        covered += stop - first + (done / of if of else 0.0)
         costs += int(reductions.totals[COSTED])
-        if keep.rows:
-            kept = _selected(room.offers[: int(room.filled[0])], columns, keep, types)
-            rows += len(kept[WEIGHT])
-            for values, dtype in zip(kept.values(), types.values(), strict=True):
-                for place in range(0, len(values), CHUNK):
-                    size += len(compress(values[place : place + CHUNK].astype(dtype)))
     seconds = time.thread_time() - start
     share = orders / covered
     units = max(1.0, share * costs / UNIT_COSTS)
@@ -157,8 +161,8 @@ def best_values(space: Mapspace, condition: Expression | None, control: Control)
         greedy = space.constraints.allocation == "greedy"
         strategy = "exhaustive" if greedy else "optimal"
         result = search_space(space, Options(objective, strategy, force=True), control=control)
-        if not result.complete:
-            break
+        if not result.complete:  # nothing is kept yet that a stop could leave
+            raise KeyboardInterrupt
         value = result.value(0)
         for name in names:
             found[name] = value * clock_ns if name == "latency_ns" else value
@@ -218,7 +222,7 @@ def enumerate_recorded(
     unit_orders = _unit_orders(space, expected)
     journal = recorder.journal(search_identity(space, keep, best, top, unit_orders))
     run = _Run(space, keep, best, top, unit_orders, journal, control)
-    workers = max(1, min(threads or available_threads(), len(run.pending)))
+    workers = max(1, min(threads or available_threads(), run.left))
     taken_over = run.covered
 
     def result() -> SearchResult:
@@ -275,8 +279,9 @@ class _Run:
         self.array_pj, self.offsets = candidate_energies_pj(space), space.offsets()
         orders = int(self.offsets[-1])
         done = journal.units
-        self.pending = [unit for unit in range(math.ceil(orders / unit_orders)) if unit not in done]
-        self._numbers = itertools.count()
+        units = -(-orders // unit_orders)
+        self.left = units - len(done)
+        self._pending = (unit for unit in range(units) if unit not in done)
         self._lock = threading.Lock()
         self._merged = new_reductions(top)
         self._sample = Sample(keep.sample_size, keep.seed)
@@ -311,10 +316,11 @@ class _Run:
         done = np.zeros(1, np.int64)
         rows = Rows.room_for(ROWS_HELD) if self.keep.rows or self.keep.sample_size else Rows.none()
         while not self.control.stopped:
-            number = next(self._numbers)
-            if number >= len(self.pending):
+            with self._lock:
+                unit = next(self._pending, None)
+            if unit is None:
                 return
-            rows = self._unit(worker, self.pending[number], rows, done)
+            rows = self._unit(worker, unit, rows, done)
 
     def _unit(self, worker: int, unit: int, rows: Rows, done: Any) -> Rows:
         first = unit * self.unit_orders
@@ -322,6 +328,7 @@ class _Run:
         reductions = new_reductions(self.top)
         sample = Sample(self.keep.sample_size, self.keep.seed)
         writer = self.journal.rows_of(unit, self.types) if self.keep.rows else None
+        rows.position[:] = 0
         try:
             while first < stop and not self.control.stopped:
                 rows.filled[0] = 0

@@ -203,6 +203,8 @@ class ResultFile:
     def close(self) -> None:
         """Let others write to the path. Everything written is on disk already."""
         if self._file:
+            for journal in self._journals.values():
+                _remove_if_empty(journal.folder)
             _remove_if_empty(self.folder)
             _remove_if_empty(_parts_folder(self.path))
             self._file.close()

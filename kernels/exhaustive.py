@@ -244,6 +244,7 @@ def cost_combinations(
     n,
     stop_rank,
     segment,
+    single,
     spatial,
     rank,
     array_pj,
@@ -260,6 +261,9 @@ def cost_combinations(
     totals,
     rows,
     filled,
+    full,
+    position,
+    control,
 ):
     """Cost all combinations of an order that the order before did not have.
 
@@ -267,7 +271,10 @@ def cost_combinations(
         kept, found: int64[3], how many classes of each operand the order before had, and how many there are.
         stop_rank: int64[n + 2], first rank whose order does not begin with the innermost p loops.
         segment: first rank that is to have combinations of its own.
+        single: the order shares nothing with those before and behind it.
         batch: OFFER[BATCH], of which ``waiting`` wait to be reduced.
+        position: int64[2], how many pairs of classes of I and O are done, and how many there are; filled. All are done
+            on return, unless ``full`` or ``control`` (see ``search_range``) say to stop, which a single order can.
 
     Returns:
         (the front, the rows, number of offers that wait)
@@ -278,10 +285,15 @@ def cost_combinations(
     base_i = (n + 1) ** (problem.levels[I] - 1)
     base_o = (n + 1) ** (problem.levels[O] - 1)
     compute_cycles = total_cycles * problem.cycles_per_operation
-    for b in range(found[I]):
+    first = position[0] if single else 0
+    position[0] = position[1] = found[I] * found[O]
+    for b in range(first // max(found[O], 1), found[I]):
         i = classes[I, b]
         start_o = kept[O] if b < kept[I] and kept[W] == found[W] else 0
-        for c in range(start_o, found[O]):
+        for c in range(max(start_o, first - b * found[O]), found[O]):
+            if single and (filled[0] >= full or control[0] != 0):
+                position[0] = b * found[O] + c
+                return front, rows, waiting
             o = classes[O, c]
             if not room_left(problem, coupling, i, o):
                 continue
@@ -405,6 +417,7 @@ def search_range(
     rows,
     filled,
     full,
+    position,
     segment_combinations,
     control,
     progress,
@@ -417,6 +430,7 @@ def search_range(
         best, front, used, barrier, histogram, joint, totals: ``Reductions``.
         rows, filled: as in ``reduce_batch``.
         full: return, soon, when so many rows are filled; the next call goes on as if there had been none.
+        position: int64[2], where in the first order to go on, as the call before left it; 0, 0 for its start.
         segment_combinations: combinations between two places where a call can return.
         control: int64[1], set to nonzero by anybody to stop.
         progress: int64[1], counts the orders done.
@@ -465,8 +479,8 @@ def search_range(
             for p in range(changed, n):
                 nest_dim[p] = item_dim[order[p]]
                 nest_size[p] = item_size[order[p]]
-            totals[EVALUATED] += 1 if rules.greedy != 0 else allocations
             if rules.greedy != 0:
+                totals[EVALUATED] += 1
                 if mapping_cost(
                     problem,
                     unrolling,
@@ -540,6 +554,7 @@ def search_range(
                     most = float(found[W]) * found[I] * found[O]
                     orders = min(SEGMENT_ORDERS, np.int64(segment_combinations / (most + 1.0)))
                     segment = rank + 1 if alone else min(last, rank + max(1, orders))
+                single = fresh and segment == rank + 1
                 front, rows, waiting = cost_combinations(
                     problem,
                     rules,
@@ -553,6 +568,7 @@ def search_range(
                     n,
                     stop_rank,
                     segment,
+                    single,
                     i,
                     rank,
                     array_pj[i],
@@ -569,7 +585,14 @@ def search_range(
                     totals,
                     rows,
                     filled,
+                    full,
+                    position,
+                    control,
                 )
+                if position[0] < position[1]:
+                    break
+                position[:] = 0
+                totals[EVALUATED] += allocations
             rank += 1
             progress[0] += 1
             if (rank % STOP_EVERY == 0 if rules.greedy != 0 else rank == segment) and (
@@ -585,6 +608,8 @@ def search_range(
                     stop_rank[p] = rank + completions[state_at[p]]
                 stop_rank[n + 1] = stop_rank[n]
         number = offsets[i] + rank
+        if position[0] < position[1]:
+            break
         if number == offsets[i + 1]:
             i += 1
     front, rows = reduce_batch(best, front, used, barrier, histogram, joint, totals, rows, filled, batch, waiting)

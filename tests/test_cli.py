@@ -904,7 +904,7 @@ def test_ctrl_c_keeps_what_is_done(here: Path) -> None:
         assert cut.statistics["mappings_evaluated"] < cut.statistics["mappings_total"]
         assert cut.best[0].energy_pj.total > 0
         assert "(stopped early)" in out
-    assert list(here.iterdir()) == [path]
+    assert {each.name for each in here.iterdir()} <= {"r.h5", "r.h5.parts"}
 
 
 def test_ctrl_c_with_json(here: Path) -> None:
@@ -935,7 +935,7 @@ def test_ctrl_c_at_any_moment(here: Path, hundredths: int) -> None:
     assert seconds < 3
     assert "Traceback" not in err
     assert err.splitlines()[-1].startswith("fastmap: interrupted")
-    assert [each.name for each in here.iterdir()] in ([], ["r.h5"])
+    assert {each.name for each in here.iterdir()} <= {"r.h5", "r.h5.parts"}
     if (here / "r.h5").exists():
         assert contents("r.h5")
 

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import fastmap as fm
-from fastmap import exploration, parts, recorded
+from fastmap import exhaustive, exploration, parts, recorded
+from fastmap.cli import main
 from fastmap.columns import COSTS, IDENTITY, WEIGHT
 from fastmap.control import Control
 from fastmap.errors import FastmapError, InputError, StoreError
@@ -145,6 +146,24 @@ def test_the_search_finds_the_same_with_rows_and_without(
     for name, histogram in without.histograms.items():
         assert histogram.counts.tolist() == with_rows.histograms[name].counts.tolist()
     assert without.joint_histogram.counts.tolist() == with_rows.joint_histogram.counts.tolist()
+
+
+@pytest.mark.parametrize("held", [1, 50, 10**6])
+def test_rows_do_not_depend_on_where_the_kernel_hands_them_over(
+    tmp_path: Path, layer: fm.Layer, aimc: fm.Architecture, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    """In the middle of an order, too, where that shares nothing with others."""
+    monkeypatch.setattr(exhaustive, "ROW_SEGMENT_COMBINATIONS", 1)
+    monkeypatch.setattr(recorded, "ROWS_HELD", held)
+    found = run(layer, aimc, tmp_path / "r.h5")
+    rows = rows_of(tmp_path / "r.h5")
+    assert int(rows[WEIGHT].sum()) == found.statistics["mappings_fitting"]
+    assert found.complete
+    monkeypatch.setattr(recorded, "ROWS_HELD", 10**6)
+    monkeypatch.setattr(recorded, "SMALLEST_UNIT_COSTS", 10**6)
+    run(layer, aimc, tmp_path / "whole.h5")
+    whole = rows_of(tmp_path / "whole.h5")
+    assert all(rows[name].tolist() == whole[name].tolist() for name in rows)
 
 
 def test_what_is_stored_does_not_depend_on_the_threads(tmp_path: Path, layer: fm.Layer, aimc: fm.Architecture) -> None:
@@ -502,6 +521,48 @@ def test_a_full_disk_loses_nothing(
     assert run(layer, aimc, path, constraints=constraints, resume=True).complete
     run(layer, aimc, tmp_path / "whole.h5", constraints=constraints)
     assert content(path) == content(tmp_path / "whole.h5")
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "r.h5"
+    call = ["search", "ds_cnn", "--layer", "conv1", "--arch", "aimc", "--max-spatial-mappings", "30", "--strategy"]
+    call += ["exhaustive", "-o", str(path)]
+    assert main([*call, "--keep", "all", "--sample", "50"]) == 0
+    announced = capsys.readouterr().err
+    assert "keeping about" in announced
+    assert "are free), in " in announced
+    before = content(path)
+    assert main([*call, "--keep", "all", "--sample", "50"]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert main([*call, "--keep", "all", "--sample", "50", "--resume"]) == 0
+    assert content(path) == before
+    capsys.readouterr()
+    for more, expected in (
+        (["--keep", "all", "--resume"], "differs in its choice of what to keep"),
+        (["--keep", "every", "--force"], "keep must be among"),
+        (["--where", "energy < 1", "--force"], "there is no column energy"),
+        (["--columns", "edp_pj_ns", "--force"], "columns are stored with rows"),
+    ):
+        assert main([*call, *more]) == 2
+        assert expected in capsys.readouterr().err
+    assert main([*call[:-2], "--resume"]) == 2
+    assert "--resume needs the file" in capsys.readouterr().err
+    assert content(path) == before
+
+
+def test_identical_layers_are_kept_once_and_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "r.h5"
+    call = ["search", "ds_cnn", "--layer", "dw1", "dw2", "--arch", "aimc", "--max-spatial-mappings", "2", "--strategy"]
+    call += ["exhaustive", "-o", str(path), "--keep", "all", "--loop-factor-limit", "6"]
+    assert main(call) == 0
+    with h5py.File(path) as file:
+        assert file["aimc/dw1"] == file["aimc/dw2"]
+    before = content(path)
+    assert main([*call, "--resume"]) == 0
+    assert content(path) == before
+    with h5py.File(path) as file:
+        assert file["aimc/dw1"] == file["aimc/dw2"]
+    assert len(list(tmp_path.glob("r.h5.parts/*/*"))) == 1
 
 
 def test_chunks_are_what_the_filters_of_hdf5_make(tmp_path: Path) -> None:
