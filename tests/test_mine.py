@@ -202,26 +202,23 @@ def test_columns_are_what_evaluate_says(both: list[mine.Source]) -> None:
                 )
 
 
-@pytest.mark.parametrize(
-    ("x", "y"), [("energy_pj", "latency_ns"), ("energy_pj", "order_rank"), ("-latency_ns", "energy_pj")]
-)
+@pytest.mark.parametrize(("x", "y"), [("energy_pj", "latency_ns"), ("energy_pj", "-order_rank")])
 def test_pareto_across_files(both: list[mine.Source], x: str, y: str) -> None:
     points = []
     for source in both:
         frame = frame_of(source)
-        first = -frame["latency_ns"] if x == "-latency_ns" else frame[x]
-        points += list(zip(first, frame[y], [source.architecture] * len(frame), strict=True))
+        second = -frame["order_rank"].astype(float) if y == "-order_rank" else frame[y]
+        points += list(zip(frame[x], second, [source.architecture] * len(frame), strict=True))
     front, least = [], np.inf
     for point in sorted(points):
         if point[1] < least:
             front.append(point)
             least = point[1]
-    found = mine.pareto(both, x, y, columns=[x.removeprefix("-"), y, "architecture"])
-    columns = list(found.plain().values())
-    if x.startswith("-"):
-        columns[0] = -columns[0]
-    assert list(zip(*(values.tolist() for values in columns), strict=True)) == front
-    if y == "order_rank":
+    found = mine.pareto(both, x, y, columns=[x, y.removeprefix("-"), "architecture"]).plain()
+    assert found[x].tolist() == [point[0] for point in front]
+    assert found[y.removeprefix("-")].astype(float).tolist() == [abs(point[1]) for point in front]
+    assert found["architecture"].tolist() == [point[2] for point in front]
+    if y == "-order_rank":
         assert len(front) > 3
 
 
