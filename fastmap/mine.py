@@ -146,7 +146,8 @@ def open_sources(
             has = [each for each in KINDS if _has(result, each)]
             if kind is not None and kind not in has:
                 continue
-            identity = (file, on, result.layer.signature, result.space.size)
+            how = (result.constraints.model_dump_json(), result.objective, result.strategy, result.cost_model)
+            identity = (file, on, result.layer.signature, result.space.size, how)
             if identity in seen and layer is None:  # an identical layer is the same result
                 continue
             seen.add(identity)

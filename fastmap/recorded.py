@@ -52,7 +52,8 @@ SMALLEST_UNIT_COSTS, UNITS = 1 << 18, 64
 ROWS_HELD = 1 << 20
 #: Finished units that are not yet on disk wait no longer than this, where no rows are kept.
 CHECKPOINT_SECONDS = 10.0
-PROBES, PROBE_ROWS = 8, 1 << 16
+#: Ranges of orders that a forecast costs, and about how many rows and orders, at most, of each.
+PROBES, PROBE_ROWS, PROBE_ORDERS = 8, 1 << 16, 1 << 10
 #: What is finished is published at most so often.
 PUBLISH_SECONDS = 1.0
 #: Bytes of a part and of its share of the result file beside the rows.
@@ -87,11 +88,12 @@ def forecast(space: Mapspace, keep: Keep, best: dict[str, float]) -> Forecast:
     room = Rows.room_for(PROBE_ROWS)
     for first in sorted({orders * i // PROBES for i in range(PROBES)}):
         reductions, stop = new_reductions(1), first
+        end = min(orders, first + PROBE_ORDERS)  # however few of them fit
         room.position[:] = 0
         while stop == first and reductions.totals[COSTED] < UNIT_COSTS:  # else a unit is a single order anyway
             room.filled[0] = 0
             stop, reductions, room = run_range(
-                space, array_pj, offsets, first, orders, reductions, Control(), np.zeros(1, np.int64), room
+                space, array_pj, offsets, first, end, reductions, Control(), np.zeros(1, np.int64), room
             )
             if keep.rows:
                 kept = _selected(room.offers[: int(room.filled[0])], columns, keep, types)
@@ -224,6 +226,7 @@ def enumerate_recorded(
     run = _Run(space, keep, best, top, unit_orders, journal, control)
     workers = max(1, min(threads or available_threads(), run.left))
     taken_over = run.covered
+    failures: list[StoreError] = []
 
     def result() -> SearchResult:
         seconds = time.perf_counter() - start
@@ -233,12 +236,18 @@ def enumerate_recorded(
     def tick(mappings: int) -> None:
         if progress is not None:
             progress(mappings)
-        if run.due():
-            recorder.publish(result())
+        if run.due() and run.covered < space.size:
+            try:
+                recorder.publish(result())
+            except StoreError as error:  # the threads end first
+                failures.append(error)
+                control.stop()
 
     if progress is not None and taken_over:
         progress(taken_over)
     run_threads(run.work, workers, control, lambda: run.covered - taken_over, tick)
+    if failures:
+        raise failures[0]
     if control.stopped:
         run.close()
     try:
@@ -417,8 +426,9 @@ class _Waiting:
 def _unit_orders(space: Mapspace, expected: Forecast) -> int:
     """Orders of a unit."""
     orders = sum(space.orders)
-    costs = min(UNIT_COSTS, max(SMALLEST_UNIT_COSTS, orders * expected.costs_per_order / UNITS))
-    return max(1, min(orders, int(costs / max(expected.costs_per_order, 1e-9))))
+    per_order = max(1.0, expected.costs_per_order)  # an order takes time even if nothing of it fits
+    costs = min(UNIT_COSTS, max(SMALLEST_UNIT_COSTS, orders * per_order / UNITS))
+    return max(1, min(orders, int(costs / per_order)))
 
 
 def _selected(offers: Any, columns: Columns, keep: Keep, types: dict[str, str]) -> dict[str, Any]:
