@@ -46,6 +46,7 @@ from .bounds import (
     widest_window,
 )
 from .chain_cost import cost_chain, offer_point
+from .fronts import all_dominated, fill_fronts, loads, no_fronts, points_of_fronts, stall_known
 from .goals import (
     CHAINS,
     COMPLETE_CHAINS,
@@ -69,6 +70,10 @@ from .traffic import CYCLES, CYCLES_ABOVE, ENERGY_PJ, N_TRAFFIC, fill_content
 DONE, STOPPED, PAUSED, TOO_WIDE = range(4)
 
 NO_LIMIT = 2**62
+
+# When a search for a front, which may end soon, has seen so many chains, ``fronts`` pay: all of their points by this
+# number. Below so many points each they are too coarse.
+POINTS_PER_CHAIN, LEAST_POINTS = 20, 4
 
 SLOPES_HOLD = 20  # chains for each state after which the mixed bounds of a front may take new slopes
 
@@ -212,6 +217,11 @@ def search_candidate(
             return DONE, lower, found
     next_slopes = statistics[CHAINS] + SLOPES_HOLD * total
     root_lower = lower
+    fronts = no_fronts()
+    points, all_points = points_of_fronts(problem, total)
+    fronts_after = NO_LIMIT
+    if goal.kind == FRONT and points >= LEAST_POINTS:
+        fronts_after = statistics[CHAINS] + all_points // POINTS_PER_CHAIN
     if budget > 0:
         found.best[0] = np.inf
     last_costed = statistics[COSTED] + budget if budget > 0 else NO_LIMIT
@@ -229,7 +239,12 @@ def search_candidate(
             best_known = np.inf if budget > 0 else others.value[0]
             found = _hear(others, found, number)
             expand = False
-            _expand(problem, lattice, tables, bounds, goal, best_known, found, chain, depth, children, statistics)
+            if statistics[CHAINS] > fronts_after:
+                fronts = fill_fronts(problem, lattice, tables, bounds, points)
+                fronts_after = NO_LIMIT
+            _expand(
+                problem, lattice, tables, bounds, fronts, goal, best_known, found, chain, depth, children, statistics
+            )
         if children.count[depth] == 0:
             depth -= 1
             continue
@@ -450,7 +465,7 @@ def _raised(lower, energy_pj):
 
 
 @kernel
-def _expand(problem, lattice, tables, bounds, goal, best_known, found, chain, depth, children, statistics):
+def _expand(problem, lattice, tables, bounds, fronts, goal, best_known, found, chain, depth, children, statistics):
     """List the boundaries that may come next."""
     here, closed = chain.at[depth], chain.closed[depth]
     opened = chain.opened[depth]
@@ -516,6 +531,16 @@ def _expand(problem, lattice, tables, bounds, goal, best_known, found, chain, de
                             added += bounds.slope[i] * beside
                         mixed[i] = max(mixed[i], chain.mixed[depth, i, mix] + added)
                 if hopeless(goal, Lower(lower_pj, lower_cycles, mixed, bounds.slope[:mixes]), found, best_known):
+                    statistics[PRUNED_CHAINS] += 1
+                    continue
+            if fronts.count.size > 0:
+                past_pj = chain.energy_pj[depth] + bounds.energy_pj[row, s]
+                past = bounds.compute + loading[O] + loading[fronts.operand[0]]
+                if loads(fronts, o):
+                    past += bounds.loading[row, s]
+                if stall_known(bounds):
+                    past += chain.lanes[depth, STALL_LANES] + bounds.lane_cycles[STALL_LANES, row, s]
+                if all_dominated(goal, fronts, found, s, after, past_pj, past, lower_cycles):
                     statistics[PRUNED_CHAINS] += 1
                     continue
             children.operand[depth, count] = o
