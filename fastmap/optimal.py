@@ -29,6 +29,9 @@ from fastmap.result import OBJECTIVES, Points, SearchResult, exponent_of
 #: Mappings that a first look at a spatial mapping costs: the more the more promising it is, but at least so many.
 FIRST_LOOK, LEAST_LOOK = 2000, 25
 
+#: How many points of a bounding front take as long to fill as one partial mapping takes to bound: about.
+POINTS_PER_CHAIN = 20.0
+
 NOTHING = np.empty(0)  # slopes
 
 #: Points of a front that each worker can tell the others.
@@ -133,6 +136,7 @@ def _goal(objective: str, max_energy_pj: float | None, max_latency_cycles: float
     goal["energy_bound_pj"] = math.inf if max_energy_pj is None else max_energy_pj
     goal["latency_bound_cycles"] = math.inf if max_latency_cycles is None else max_latency_cycles
     goal["slack"] = gap
+    goal["points_per_chain"] = POINTS_PER_CHAIN
     return goal
 
 

@@ -21,6 +21,7 @@ GOAL = np.dtype(
         ("energy_bound_pj", np.float64),
         ("latency_bound_cycles", np.float64),
         ("slack", np.float64),  # how much worse than the optimum a result may be, relative
+        ("points_per_chain", np.float64),  # ``fronts`` are filled after a chain for so many of their points
     ],
     align=True,
 )

@@ -71,9 +71,7 @@ DONE, STOPPED, PAUSED, TOO_WIDE = range(4)
 
 NO_LIMIT = 2**62
 
-# When a search for a front, which may end soon, has seen so many chains, ``fronts`` pay: all of their points by this
-# number. Below so many points each they are too coarse.
-POINTS_PER_CHAIN, LEAST_POINTS = 20, 4
+LEAST_POINTS = 4  # with fewer, ``fronts`` are too coarse
 
 SLOPES_HOLD = 20  # chains for each state after which the mixed bounds of a front may take new slopes
 
@@ -221,7 +219,7 @@ def search_candidate(
     points, all_points = points_of_fronts(problem, total)
     fronts_after = NO_LIMIT
     if goal.kind == FRONT and points >= LEAST_POINTS:
-        fronts_after = statistics[CHAINS] + all_points // POINTS_PER_CHAIN
+        fronts_after = statistics[CHAINS] + np.int64(all_points / goal.points_per_chain)
     if budget > 0:
         found.best[0] = np.inf
     last_costed = statistics[COSTED] + budget if budget > 0 else NO_LIMIT
