@@ -835,8 +835,7 @@ def begin_lanes(problem, lattice, tables, bounds):
         fill_operand_paths(problem, lattice.predecessor, lattice.allowed, fit, j % 3, cost, bounds.loading_to_go[j])
         load[j] = bounds.loading_to_go[j, problem.levels[j % 3], states.shape[0] - 1]
     fill_transfers(problem, states, traffic, fit, bounds.run, bounds.loading, bounds.transfers)
-    least = np.full((problem.ports, 3), 0.0)  # QUEUED, BUSY, STALLED: what each boundary adds at least
-    least[:, 1] = -bounds.window
+    least = np.zeros((problem.ports, 3))  # QUEUED, BUSY, STALLED: what each boundary adds at least
     for o in range(3):
         for k in range(problem.levels[o]):
             row = problem.first_row[o] + k
@@ -857,7 +856,11 @@ def begin_lanes(problem, lattice, tables, bounds):
                     least[port, 0] += queued
                     least[port, 1] += busy
                     least[port, 2] += stalled
-    port = np.argmax(least[:, 0])
+    port, stall = 0, 0.0
+    for other in range(problem.ports):
+        if least[other, 0] > least[port, 0]:
+            port = other
+        stall = max(stall, least[other, 1] - bounds.window, least[other, 2])
     lanes = np.zeros(LANES)
     for kind in range(STALL_LANES):
         _charge_lane(problem, bounds, port, kind)
@@ -870,7 +873,7 @@ def begin_lanes(problem, lattice, tables, bounds):
                     if fit[row, s]:
                         added = min(added, bounds.lane_cycles[kind, row, s])
                 lanes[kind] += added
-    return _lower_latency(bounds, lanes, load, max(0.0, least[:, 1:].max()))
+    return _lower_latency(bounds, lanes, load, stall)
 
 
 @kernel

@@ -208,7 +208,7 @@ def search_candidate(
     mixes = _fill_slopes(goal, lower, found, slope) if timed and goal.kind != LATENCY else 0
     for i in range(mixes):
         add_mix(problem, lattice, tables, bounds, slope[i])
-        chain.mixed[0] = base_pj + bounds.mixed_base
+        _begin_mix(bounds, chain, i)
         lower = _raised(_lower(bounds, chain, 0, root, complete), least_pj)
         if hopeless(goal, lower, found, others.value[0]):
             statistics[PRUNED_CANDIDATES] += 1
@@ -299,7 +299,10 @@ def search_candidate(
             _watch(problem, lattice, tables, bounds, scratch, chain, depth)
         if goal.kind == FRONT and statistics[CHAINS] >= next_slopes:
             _fill_slopes(goal, lower, found, slope)
-            if np.any(slope > 2.0 * bounds.slope) or np.any(slope < 0.5 * bounds.slope):
+            moved = False
+            for i in range(SLOPES):
+                moved |= slope[i] > 2.0 * bounds.slope[i] or slope[i] < 0.5 * bounds.slope[i]
+            if moved:
                 _mix_anew(problem, lattice, tables, bounds, chain, depth, slope)
                 next_slopes = statistics[CHAINS] + SLOPES_HOLD * total
         depth -= 1
@@ -348,13 +351,19 @@ def _watch(problem, lattice, tables, bounds, scratch, chain, depth):
 
 
 @kernel
+def _begin_mix(bounds, chain, i):
+    """What mappings cost by the mixed bounds of a slope before any boundary."""
+    for mix in range(MIXES):
+        chain.mixed[0, i, mix] = chain.energy_pj[0] + bounds.mixed_base[i, mix]
+
+
+@kernel
 def _mix_anew(problem, lattice, tables, bounds, chain, depth, slope):
     """Change the slopes of the mixed bounds."""
-    base_pj = chain.energy_pj[0]
     bounds.mixes[0] = 0
     for i in range(SLOPES):
         add_mix(problem, lattice, tables, bounds, slope[i])
-    chain.mixed[0] = base_pj + bounds.mixed_base
+        _begin_mix(bounds, chain, i)
     opened = problem.levels.copy()
     for entry in range(1, depth + 1):
         o, s = chain.last[entry], chain.at[entry]
