@@ -89,7 +89,12 @@ def lower(
     order = [LOOP_DIMENSIONS.index(dim) for dim in layer.dimension_order]
     record["dimension_order"][: len(order)] = order
     record["dimensions"] = len(order)
-    record["relevance"] = _relevance(layer)
+    relevance = record["relevance"] = _relevance(layer)
+    for o in range(len(OPERANDS)):
+        relevant = np.flatnonzero(relevance[o] == problem_kernels.RELEVANT)
+        partial = np.flatnonzero(relevance[o] >= problem_kernels.PARTIAL_X)
+        record["relevant"][o], record["indices"][o] = len(relevant), len(relevant) + len(partial)
+        record["index_dims"][o, : len(relevant) + len(partial)] = [*relevant, *partial]
     record["window"] = [
         (stride // math.gcd(stride, dilation), dilation // math.gcd(stride, dilation), clip)
         for stride, dilation, clip in (

@@ -521,8 +521,11 @@ def _has_partners(loops: list[tuple[int, str]], table: IntArray) -> npt.NDArray[
 
 def _multinomials(multiplicity: IntArray) -> tuple[int, ...]:
     """Exact number of distinct permutations for each row of multiplicities."""
-    signatures, inverse = np.unique(np.sort(multiplicity, axis=1), axis=0, return_inverse=True)
-    counts = [
-        math.factorial(int(row.sum())) // math.prod(math.factorial(int(each)) for each in row) for row in signatures
-    ]
-    return tuple(counts[i] for i in inverse.ravel())
+    known: dict[bytes, int] = {}
+    counts = []
+    for row in np.sort(multiplicity, axis=1):
+        key = row.tobytes()
+        if key not in known:
+            known[key] = math.factorial(int(row.sum())) // math.prod(math.factorial(int(each)) for each in row)
+        counts.append(known[key])
+    return tuple(counts)

@@ -29,6 +29,11 @@ from fastmap.result import OBJECTIVES, Points, SearchResult, exponent_of
 #: Mappings that a first look at a spatial mapping costs: the more the more promising it is, but at least so many.
 FIRST_LOOK, LEAST_LOOK = 2000, 25
 
+#: How many points of a bounding front take as long to fill as one partial mapping takes to bound: about.
+POINTS_PER_CHAIN = 20.0
+
+NOTHING = np.empty(0)  # slopes
+
 #: Points of a front that each worker can tell the others.
 MAX_POSTED = 16384
 
@@ -131,6 +136,7 @@ def _goal(objective: str, max_energy_pj: float | None, max_latency_cycles: float
     goal["energy_bound_pj"] = math.inf if max_energy_pj is None else max_energy_pj
     goal["latency_bound_cycles"] = math.inf if max_latency_cycles is None else max_latency_cycles
     goal["slack"] = gap
+    goal["points_per_chain"] = POINTS_PER_CHAIN
     return goal
 
 
@@ -182,7 +188,7 @@ class Solver:
         self.front: Any = np.zeros(0, POINT)  # of what was found so far
         self.found: list[Best] = []
         self.known: Any = self._known()
-        self.lower = {index: goals.Lower(energy, cycles, 0.0, 1.0) for index, (energy, cycles) in enumerate(bounds)}
+        self.lower: dict[int, Any] = {}  # ``goals.Lower`` of what was only looked at so far
         # A first look at every spatial mapping finds good mappings early, and says in which order to go on.
         self.looking = not self.front_wanted
         self.paused: list[int] = []  # places
@@ -232,7 +238,8 @@ class Solver:
                 place = self.next
                 self.next += 1
                 index = self.order[place]
-                if goals.hopeless(self.goal, self.lower[index], self.known, self.best_known[0]):
+                lower = self.lower.get(index) or goals.Lower(*self.bounds[index], NOTHING, NOTHING)
+                if goals.hopeless(self.goal, lower, self.known, self.best_known[0]):
                     if self.by_value:  # and so are all others
                         self.next = len(self.order)
                     for hopeless in self.order[place : self.next]:
@@ -382,8 +389,8 @@ def compile_kernels(space: Mapspace) -> float:
     stopped = Control()
     stopped.stop()
     with _compiled:
-        solver = Solver(space, _goal("energy", None, None, 0.0), stopped)
+        solver = Solver(replace(space, candidates=space.candidates[:1]), _goal("energy", None, None, 0.0), stopped)
         solver.best_known[0] = -math.inf
-        goals.hopeless(solver.goal, goals.Lower(0.0, 0.0, 0.0, 1.0), solver._known(), solver.best_known[0])
+        goals.hopeless(solver.goal, goals.Lower(0.0, 0.0, NOTHING, NOTHING), solver._known(), solver.best_known[0])
         solver._search(0, new_record(UNROLLING), new_record(SCRATCH), solver._others(0), solver._known())
     return time.perf_counter() - start

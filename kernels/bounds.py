@@ -26,6 +26,7 @@ from .problem import (
     INTEGER,
     IRRELEVANT,
     MAX_LEVELS,
+    MAX_MEMORIES,
     N_DIMS,
     PARTIAL_X,
     READ_DOWN,
@@ -56,7 +57,10 @@ from .traffic import (
     element_bits,
     fill_boundary,
     fill_traffic,
+    tile_content,
 )
+
+MAX_RISES, PRICE_STEPS = 40, 3  # of the price of a memory's capacity: times that it is raised, and refined
 
 ROUNDING = 1e-12  # relative; what the last digits of a product may be worth
 
@@ -88,10 +92,11 @@ class Bounds(NamedTuple):
     lane_cycles: Any  #: float64[LANES, R, S]
     lanes_to_go: Any  #: float64[LANES, S, tuples]
     transfers: Any  #: float64[N_TRANSFER, R, 4, S], see ``fill_transfers``
-    slope: Any  #: float64[1], pJ per cycle of the mixed bounds; 0: there are none
-    mixed: Any  #: float64[MIXES, R, S], pJ
-    mixed_to_go: Any  #: float64[MIXES, S, tuples]
-    mixed_base: Any  #: float64[MIXES], before any boundary
+    mixes: Any  #: int64[2], slopes of the mixed bounds, filled one after the other; whether they know a stall
+    slope: Any  #: float64[SLOPES], pJ per cycle
+    mixed: Any  #: float64[SLOPES, MIXES, R, S], pJ
+    mixed_to_go: Any  #: float64[SLOPES, MIXES, S, tuples]
+    mixed_base: Any  #: float64[SLOPES, MIXES], before any boundary
     loading: Any  #: float64[R, S]
     loading_to_go: Any  #: float64[LOADS, levels + 1, S]
 
@@ -118,29 +123,12 @@ def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj
     complete = total - 1
     for o in range(3):
         fill_traffic(problem, unrolling, states, scratch, o, problem.levels[o], complete, traffic)
-    least[:] = 0.0
-    for memory in range(problem.memories):
-        for i in range(3):
-            o = problem.memory_operands[memory, i]
-            if o < 0:
-                break
-            level = problem.memory_level[memory, o]
-            row = problem.first_row[o] + level + 1
-            s = complete if level == problem.levels[o] - 1 else 0
-            least[memory, o] = content[row, s] * min(element_bits(problem, o, False), element_bits(problem, o, True))
+    fill_least(problem, content, least)
     for o in range(3):
         for k in range(problem.levels[o]):
             row = problem.first_row[o] + k
-            limit = np.inf
-            doubled = False
-            if k > 0:
-                memory = problem.chain[o, k - 1]
-                limit = problem.memory_size[memory] * (1.0 + FIT_TOLERANCE)
-                doubled = problem.memory_double_buffered[memory] != 0
-                for i in range(3):
-                    other = problem.memory_operands[memory, i]
-                    if other >= 0 and other != o:
-                        limit -= least[memory, other]
+            limit = _most_bits(problem, least, o, k) if k > 0 else np.inf
+            doubled = k > 0 and problem.memory_double_buffered[problem.chain[o, k - 1]] != 0
             listed = unrolling.lists_reduction[row - 1] != 0 if k > 0 else False
             for s in range(total):
                 sensitive[row, s] = False
@@ -166,6 +154,43 @@ def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj
                         sensitive[row, s] = _other_rounding(
                             problem, unrolling, states, content, traffic, o, k, s, scratch, energy_pj
                         )
+
+
+@kernel
+def fill_least(problem, content, least):
+    """Bits of a memory that each operand takes at least, with a tile of partial sums or of complete ones.
+
+    Args:
+        content: float64[R, S], read at the first state and the last.
+        least: float64[M, 3], filled.
+    """
+    least[:] = 0.0
+    for memory in range(problem.memories):
+        for i in range(3):
+            o = problem.memory_operands[memory, i]
+            if o < 0:
+                break
+            level = problem.memory_level[memory, o]
+            s = content.shape[1] - 1 if level == problem.levels[o] - 1 else 0
+            elements = content[problem.first_row[o] + level + 1, s]
+            least[memory, o] = elements * _narrowest_bits(problem, o)
+
+
+@kernel
+def _narrowest_bits(problem, o):
+    return min(element_bits(problem, o, False), element_bits(problem, o, True))
+
+
+@kernel
+def _most_bits(problem, least, o, k):
+    """Bits that an operand may take of the memory below its boundary k > 0: what the others leave."""
+    memory = problem.chain[o, k - 1]
+    limit = problem.memory_size[memory] * (1.0 + FIT_TOLERANCE)
+    for i in range(3):
+        other = problem.memory_operands[memory, i]
+        if other >= 0 and other != o:
+            limit -= least[memory, other]
+    return limit
 
 
 @kernel
@@ -201,7 +226,11 @@ STALLED = 6  # recurring transfers beyond their own windows
 STALL_LANES = 5  # the first lanes are of the other kinds, one each; from here on they are BUSY or STALLED
 FIRST_LANES = 8  # that a search begins with; others are added when a stall is found that none has foreseen
 LANES = 20
-MIXES = 3  # lower bounds on energy and latency together: with LOADING; with QUEUED or TOTAL; with stalls and LOADING
+# What lower bounds on energy and latency together know of latency: stalls and LOADING; QUEUED or TOTAL; stalls and the
+# loading of W and O, or of I and O. Stalls are those of the first lane of stalls, if it says more than nothing.
+MIXED_LOADING, MIXED_QUEUED, MIXED_W, MIXED_I = range(4)
+MIXES = 4
+SLOPES = 4  # at which they are mixed
 LOADS = 5  # loading of W, I and O, and what of it is not serial, of W and I
 
 # What is known of the transfers of one direction across a boundary: rows of ``Bounds.transfers``.
@@ -312,12 +341,12 @@ def _half_shared(problem, o, k):
 @kernel
 def fill_transfers(problem, states, traffic, fit, run, loading, transfers):
     """What every boundary costs the port of each direction, whatever lies below it: float64[N_TRANSFER, R, 4, S]."""
+    transfers[:] = 0.0
     for o in range(3):
         for k in range(problem.levels[o]):
             row = problem.first_row[o] + k
             serial = serial_loading(problem, o, k)
             for s in range(states.shape[0]):
-                transfers[:, row, :, s] = 0.0
                 if not fit[row, s]:
                     continue
                 window = boundary_window(problem, states, traffic, o, k, s)
@@ -404,28 +433,6 @@ def fill_loading_bounds(problem, states, traffic, fit, loading):
                 loading[row, s] = 0.0
                 if fit[row, s]:
                     loading[row, s] = first_cycles(problem, traffic, o, k, s, states[s, CYCLES_ABOVE], lowest_bits)
-
-
-@kernel
-def busiest_port(problem, fit, loading, transfers):
-    """The port with the largest part in QUEUED, of what each boundary adds at least, whatever its state."""
-    added = np.zeros(problem.ports)
-    for o in range(3):
-        for k in range(first_boundary(o), problem.levels[o]):
-            row = problem.first_row[o] + k
-            for direction in range(4):
-                level = k + side(direction)
-                if level < 0 or problem.port[o, level, direction] < 0:
-                    continue
-                least = np.inf
-                for s in range(fit.shape[1]):
-                    if fit[row, s]:
-                        queued = transfers[BUSY_CYCLES, row, direction, s]
-                        queued += transfers[WHOLE_CYCLES, row, direction, s] + loading[row, s]
-                        least = min(least, queued)
-                if least < np.inf:
-                    added[problem.port[o, level, direction]] += least
-    return np.argmax(added)
 
 
 @kernel
@@ -559,9 +566,7 @@ def fill_joint_paths(problem, predecessor, allowed, fit, cost, paths):
     All lie on one order of the loops; the capacity that they share is relaxed.
     """
     total, items = predecessor.shape
-    first_w, first_i, first_o = problem.first_row[W], problem.first_row[I], problem.first_row[O]
-    count = paths.shape[1]
-    stride_w, stride_i = (problem.levels[I] + 1) * problem.levels[O], problem.levels[O]
+    first_o, count = problem.first_row[O], paths.shape[1]
     for s in range(total):
         here = paths[s]
         here[:] = np.inf
@@ -576,23 +581,180 @@ def fill_joint_paths(problem, predecessor, allowed, fit, cost, paths):
                 for j in range(count):
                     here[j] = min(here[j], inner[j])
         # Boundaries at this state: of W, then of I, then of O.
-        for w in range(problem.levels[W]):
-            if fit[first_w + w, s]:
-                added = cost[first_w + w, s]
-                for j in range((w + 1) * stride_w, (w + 2) * stride_w):
-                    here[j] = min(here[j], here[j - stride_w] + added)
-        for i in range(problem.levels[I]):
-            if fit[first_i + i, s]:
-                added = cost[first_i + i, s]
-                for w in range(problem.levels[W] + 1):
-                    start = w * stride_w + (i + 1) * stride_i
-                    for j in range(start, start + stride_i):
-                        here[j] = min(here[j], here[j - stride_i] + added)
+        _place_inputs(problem, fit, cost, s, here)
         for o in range(1, problem.levels[O]):
             if fit[first_o + o, s]:
                 added = cost[first_o + o, s]
-                for j in range(o, count, stride_i):
+                for j in range(o, count, problem.levels[O]):
                     here[j] = min(here[j], here[j - 1] + added)
+
+
+@kernel
+def _place_inputs(problem, fit, cost, s, here):
+    """Lower the least costs at a state (float64[tuples]) by boundaries of W and I that lie there."""
+    stride_w, stride_i = (problem.levels[I] + 1) * problem.levels[O], problem.levels[O]
+    for w in range(problem.levels[W]):
+        row = problem.first_row[W] + w
+        if fit[row, s]:
+            added = cost[row, s]
+            for j in range((w + 1) * stride_w, (w + 2) * stride_w):
+                here[j] = min(here[j], here[j - stride_w] + added)
+    for i in range(problem.levels[I]):
+        row = problem.first_row[I] + i
+        if fit[row, s]:
+            added = cost[row, s]
+            for w in range(problem.levels[W] + 1):
+                start = w * stride_w + (i + 1) * stride_i
+                for j in range(start, start + stride_i):
+                    here[j] = min(here[j], here[j - stride_i] + added)
+
+
+@kernel
+def priced_energy_pj(problem, unrolling, lattice, tables, energy_pj, least, enough):
+    """Least energy of all boundaries of a mapping, with the capacity that operands share and the true width of sums.
+
+    A memory's capacity is priced: its bits cost energy, and what all of them would cost is given back. That is no more
+    than the energy of any mapping that fits, whatever the price (Lagrangian relaxation). The best one is looked for.
+
+    Args:
+        least: see ``fill_least``.
+        enough: pJ, beyond which nobody asks how much more it is.
+    """
+    best = -np.inf
+    paths = np.empty((lattice.states.shape[0], count_tuples(problem)))
+    held, whole = np.empty(energy_pj.shape), np.empty(energy_pj.shape, np.bool_)
+    narrow = np.empty(energy_pj.shape, np.bool_)
+    _fill_held(problem, unrolling, lattice.states, tables, least, held, whole, narrow)
+    for memory in range(problem.memories):
+        capacity = problem.memory_size[memory] * (1.0 + FIT_TOLERANCE)
+        sharing = 0
+        for o in range(3):
+            level = problem.memory_level[memory, o]
+            if level == problem.levels[o] - 1:
+                capacity -= least[memory, o]  # all of the operand
+            elif level >= 0:
+                sharing += 1
+        if sharing == 0 or (sharing == 1 and best > -np.inf):
+            continue
+        free = _priced_paths(problem, lattice, energy_pj, held, whole, narrow, memory, 0.0, paths)
+        best = max(best, free)
+        if sharing == 1:
+            continue
+        # The gain is concave in the price: go up in large steps as long as it rises, then between the last three.
+        price, step, gained = free / capacity / 256.0, 4.0, free
+        for _ in range(MAX_RISES):  # without end if nothing fits
+            if best >= enough:
+                break
+            value = _priced_paths(problem, lattice, energy_pj, held, whole, narrow, memory, price, paths)
+            value -= price * capacity
+            best = max(best, value)
+            if value <= gained:
+                break
+            gained = value
+            price *= step
+        price /= step
+        for _ in range(PRICE_STEPS):
+            if best >= enough:
+                break
+            step = np.sqrt(step)
+            for at in (price * step, price / step):
+                value = _priced_paths(problem, lattice, energy_pj, held, whole, narrow, memory, at, paths)
+                value -= at * capacity
+                best = max(best, value)
+                if value > gained:
+                    gained, price = value, at
+                    break
+    return best
+
+
+@kernel
+def _fill_held(problem, unrolling, states, tables, least, held, whole, narrow):
+    """Bits that each boundary takes of the memory below it, and whether they fit beside the least of the others.
+
+    Args:
+        held: float64[R, S], filled; with the width of partial sums.
+        whole: bool[R, S], filled: fits at that width.
+        narrow: bool[R, S], filled: fits at the width of complete sums, where these are narrower and all loops that add
+            up lie below.
+    """
+    total = states.shape[0]
+    held[:] = 0.0
+    narrow[:] = False
+    for o in range(3):
+        bits = element_bits(problem, o, True)
+        complete_bits = min(bits, element_bits(problem, o, False))
+        for k in range(problem.levels[o]):
+            row = problem.first_row[o] + k
+            if k == 0:
+                whole[row] = tables.fit[row]
+                continue
+            limit = _most_bits(problem, least, o, k)
+            doubled = problem.memory_double_buffered[problem.chain[o, k - 1]] != 0
+            listed = unrolling.lists_reduction[row - 1] != 0
+            for s in range(total):
+                exchanges = doubled and s != total - 1
+                elements, all_elements = tables.content[row, s], tables.content[row, total - 1]
+                held[row, s] = held_bits(elements, all_elements, bits, exchanges)
+                whole[row, s] = tables.fit[row, s] and held[row, s] <= limit
+                if o == O and complete_bits < bits and not listed and states[s, REDUCES_ABOVE] == 0.0:
+                    narrow[row, s] = tables.fit[row, s]
+                elif o == O and problem.bits[3] > bits:
+                    whole[row, s] = tables.fit[row, s]
+
+
+@kernel
+def _priced_paths(problem, lattice, energy_pj, held, whole, narrow, memory, price, paths):
+    """As ``fill_joint_paths``, for energy and ``price`` (pJ per bit) times the bits of a memory; returns the least.
+
+    A level holds complete sums if its boundary below lies where all of them are. ``settled`` is the least if that is so
+    of the last boundary of the output.
+    """
+    total, items = lattice.predecessor.shape
+    count = paths.shape[1]
+    settled = np.empty(paths.shape)
+    cost = np.empty(energy_pj.shape)
+    for o in range(3):
+        for k in range(problem.levels[o]):
+            row = problem.first_row[o] + k
+            at = price if k > 0 and problem.chain[o, k - 1] == memory else 0.0
+            for s in range(total):
+                cost[row, s] = energy_pj[row, s] + at * held[row, s]
+    narrower = problem.bits[3] / problem.bits[2]
+    for s in range(total):
+        here, settled_here = paths[s], settled[s]
+        here[:] = np.inf
+        settled_here[:] = np.inf
+        if not lattice.allowed[s]:
+            continue
+        complete = lattice.states[s, REDUCES_ABOVE] == 0.0
+        if s == 0:
+            here[tuple_number(problem, 0, 0, 1)] = 0.0
+            if complete:
+                settled_here[tuple_number(problem, 0, 0, 1)] = 0.0
+        for item in range(items):
+            t = lattice.predecessor[s, item]
+            if t >= 0:
+                inner, settled_inner = paths[t], settled[t]
+                for j in range(count):
+                    here[j] = min(here[j], inner[j])
+                if complete:
+                    for j in range(count):
+                        settled_here[j] = min(settled_here[j], settled_inner[j])
+        _place_inputs(problem, whole, cost, s, here)
+        if complete:
+            _place_inputs(problem, whole, cost, s, settled_here)
+        for o in range(1, problem.levels[O]):
+            row = problem.first_row[O] + o
+            added = cost[row, s] if whole[row, s] else np.inf
+            added_narrow = np.inf
+            if narrow[row, s]:
+                added_narrow = energy_pj[row, s] + narrower * (cost[row, s] - energy_pj[row, s])
+            for j in range(o, count, problem.levels[O]):
+                least = min(here[j - 1] + added, settled_here[j - 1] + added_narrow)
+                here[j] = min(here[j], least)
+                if complete:
+                    settled_here[j] = min(settled_here[j], least)
+    return paths[total - 1, tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])]
 
 
 @kernel
@@ -613,10 +775,11 @@ def new_bounds(problem, lattice, energy_pj, energy_to_go):
         np.empty((LANES, problem.rows, total)),
         np.empty((LANES, *energy_to_go.shape)),
         np.empty((N_TRANSFER, problem.rows, 4, total)),
-        np.zeros(1),
-        np.empty((MIXES, problem.rows, total)),
-        np.empty((MIXES, *energy_to_go.shape)),
-        np.zeros(MIXES),
+        np.zeros(2, np.int64),
+        np.zeros(SLOPES),
+        np.empty((SLOPES, MIXES, problem.rows, total)),
+        np.empty((SLOPES, MIXES, *energy_to_go.shape)),
+        np.zeros((SLOPES, MIXES)),
         np.zeros((problem.rows, total)),
         np.zeros((LOADS, MAX_LEVELS + 1, total)),
     )
@@ -625,12 +788,18 @@ def new_bounds(problem, lattice, energy_pj, energy_to_go):
 @kernel
 def add_lane(problem, lattice, tables, bounds, port, kind):
     """Fill one more lane."""
+    _charge_lane(problem, bounds, port, kind)
+    _join_lane(problem, lattice, tables, bounds, bounds.lanes[0] - 1)
+
+
+@kernel
+def _charge_lane(problem, bounds, port, kind):
+    """Begin one more lane with what each boundary adds to it."""
     lane = bounds.lanes[0]
     bounds.lanes[0] += 1
     bounds.lane_port[lane], bounds.lane_kind[lane] = port, kind
-    cost, to_go = bounds.lane_cycles[lane], bounds.lanes_to_go[lane]
+    cost = bounds.lane_cycles[lane]
     fill_lane(problem, bounds.loading, bounds.transfers, port, kind, cost)
-    fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, to_go)
     base = cost[problem.first_row[O], 0]
     if kind == BUSY:
         base -= bounds.window
@@ -640,10 +809,18 @@ def add_lane(problem, lattice, tables, bounds, port, kind):
 
 
 @kernel
-def add_first_lanes(problem, lattice, tables, bounds):
-    """Fill the loading and the lanes that a search begins with.
+def _join_lane(problem, lattice, tables, bounds, lane):
+    """Fill the paths of a lane."""
+    cost, to_go = bounds.lane_cycles[lane], bounds.lanes_to_go[lane]
+    fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, to_go)
 
-    The stalls watched are those that the best paths for energy and for the other lanes would suffer.
+
+@kernel
+def begin_lanes(problem, lattice, tables, bounds):
+    """Fill the loading and the transfers, and begin the lanes up to LOADING.
+
+    Returns:
+        Least latency of any mapping, if each boundary lay where it is best for a lane, whatever the others do.
     """
     states, traffic, fit = lattice.states, tables.traffic, tables.fit
     fill_loading_bounds(problem, states, traffic, fit, bounds.loading)
@@ -652,128 +829,304 @@ def add_first_lanes(problem, lattice, tables, bounds):
         for k in range(problem.levels[o]):
             if not serial_loading(problem, o, k):
                 beside[problem.first_row[o] + k] = bounds.loading[problem.first_row[o] + k]
+    load = np.empty(LOADS)
     for j in range(LOADS):
         cost = bounds.loading if j < 3 else beside
         fill_operand_paths(problem, lattice.predecessor, lattice.allowed, fit, j % 3, cost, bounds.loading_to_go[j])
+        load[j] = bounds.loading_to_go[j, problem.levels[j % 3], states.shape[0] - 1]
     fill_transfers(problem, states, traffic, fit, bounds.run, bounds.loading, bounds.transfers)
-    port = busiest_port(problem, fit, bounds.loading, bounds.transfers)
+    least = np.zeros((problem.ports, 3))  # QUEUED, BUSY, STALLED: what each boundary adds at least
+    for o in range(3):
+        for k in range(problem.levels[o]):
+            row = problem.first_row[o] + k
+            for direction in range(4):
+                level = k + side(direction)
+                if level < 0 or problem.port[o, level, direction] < 0:
+                    continue
+                queued, busy, stalled = np.inf, np.inf, np.inf
+                for s in range(fit.shape[1]):
+                    if fit[row, s]:
+                        recurring = bounds.transfers[BUSY_CYCLES, row, direction, s]
+                        whole = bounds.transfers[WHOLE_CYCLES, row, direction, s] + bounds.loading[row, s]
+                        queued = min(queued, recurring + whole)
+                        busy = min(busy, recurring)
+                        stalled = min(stalled, bounds.transfers[STALLED_CYCLES, row, direction, s])
+                if queued < np.inf:
+                    port = problem.port[o, level, direction]
+                    least[port, 0] += queued
+                    least[port, 1] += busy
+                    least[port, 2] += stalled
+    port, stall = 0, 0.0
+    for other in range(problem.ports):
+        if least[other, 0] > least[port, 0]:
+            port = other
+        stall = max(stall, least[other, 1] - bounds.window, least[other, 2])
+    lanes = np.zeros(LANES)
+    for kind in range(STALL_LANES):
+        _charge_lane(problem, bounds, port, kind)
+        lanes[kind] = bounds.base[kind]
+        for o in range(3):
+            for k in range(first_boundary(o), problem.levels[o]):
+                row = problem.first_row[o] + k
+                added = np.inf
+                for s in range(fit.shape[1]):
+                    if fit[row, s]:
+                        added = min(added, bounds.lane_cycles[kind, row, s])
+                lanes[kind] += added
+    return _lower_latency(bounds, lanes, load, stall)
+
+
+@kernel
+def join_first_lanes(problem, lattice, tables, bounds):
+    """Fill the paths of the lanes that ``begin_lanes`` began."""
+    for lane in range(STALL_LANES):
+        _join_lane(problem, lattice, tables, bounds, lane)
+
+
+@kernel
+def add_stall_lanes(problem, lattice, tables, bounds):
+    """Add lanes of the stalls that the best paths for energy and for the other lanes would suffer."""
+    fit = tables.fit
     score = np.zeros((problem.ports, 2))
     path_row, path_at = np.empty(problem.rows, np.int64), np.empty(problem.rows, np.int64)
     n = trace_path(problem, lattice.predecessor, fit, bounds.energy_pj, bounds.energy_to_go, path_row, path_at)
     score_stalls(problem, bounds, path_row, path_at, n, score)
     for lane in range(FIRST_LANES):
-        kind = lane
         if lane >= STALL_LANES:
             best = np.argmax(score)
-            port, kind = best // 2, BUSY + best % 2
-            if score[port, best % 2] <= 0.0:
+            port, kind = best // 2, best % 2
+            if score[port, kind] <= 0.0:
                 break
-            score[port, best % 2] = 0.0
-        add_lane(problem, lattice, tables, bounds, port, kind)
-        if kind != RESERVED:
+            add_lane(problem, lattice, tables, bounds, port, BUSY + kind)
+        if bounds.lane_kind[lane] != RESERVED:
             cost, to_go = bounds.lane_cycles[lane], bounds.lanes_to_go[lane]
             n = trace_path(problem, lattice.predecessor, fit, cost, to_go, path_row, path_at)
             score_stalls(problem, bounds, path_row, path_at, n, score)
-            for known in range(STALL_LANES, bounds.lanes[0]):
-                score[bounds.lane_port[known], bounds.lane_kind[known] - BUSY] = 0.0
+        for known in range(STALL_LANES, bounds.lanes[0]):
+            score[bounds.lane_port[known], bounds.lane_kind[known] - BUSY] = 0.0
 
 
 @kernel
-def add_mixes(problem, lattice, tables, bounds, slope):
-    """Fill the bounds on energy plus ``slope`` (pJ per cycle) times latency; the first lanes must be there."""
-    bounds.slope[0] = slope
-    stalls = bounds.lanes[0] > STALL_LANES
+def add_mix(problem, lattice, tables, bounds, slope):
+    """Fill one more set of bounds on energy plus ``slope`` (pJ per cycle) times latency; the first lanes must be there.
+
+    A set that is not the first knows a stall if the first does.
+    """
+    place = bounds.mixes[0]
+    bounds.mixes[0] += 1
+    bounds.slope[place] = slope
+    if place == 0:
+        complete = lattice.states.shape[0] - 1
+        root = tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])
+        known = bounds.lanes[0] > STALL_LANES
+        known = known and bounds.base[STALL_LANES] + bounds.lanes_to_go[STALL_LANES, complete, root] > 0.0
+        bounds.mixes[1] = 1 if known else 0
+    stalled = bounds.mixes[1] != 0
     for mix in range(MIXES):
-        cost = bounds.mixed[mix]
-        base = bounds.compute
-        for row in range(problem.rows):
-            for s in range(cost.shape[1]):
-                if mix == 1:
-                    cycles = min(bounds.lane_cycles[QUEUED, row, s], bounds.lane_cycles[TOTAL, row, s])
-                else:
-                    cycles = bounds.lane_cycles[LOADING, row, s]
-                    if mix == 2 and stalls:
+        cost = bounds.mixed[place, mix]
+        for o in range(3):
+            loads = o == O or (o == W and mix == MIXED_W) or (o == I and mix == MIXED_I)
+            for row in range(problem.first_row[o], problem.first_row[o] + problem.levels[o]):
+                for s in range(cost.shape[1]):
+                    if mix == MIXED_QUEUED:
+                        cycles = min(bounds.lane_cycles[QUEUED, row, s], bounds.lane_cycles[TOTAL, row, s])
+                    elif mix == MIXED_LOADING:
+                        cycles = bounds.lane_cycles[LOADING, row, s]
+                    else:
+                        cycles = bounds.loading[row, s] if loads else 0.0
+                    if stalled and mix != MIXED_QUEUED:
                         cycles += bounds.lane_cycles[STALL_LANES, row, s]
-                cost[row, s] = bounds.energy_pj[row, s] + slope * cycles
-        if mix == 1:
+                    cost[row, s] = bounds.energy_pj[row, s] + slope * cycles
+        base = bounds.compute
+        if mix == MIXED_QUEUED:
             base = min(bounds.base[QUEUED], bounds.base[TOTAL])
-        elif mix == 2 and stalls:
+        elif stalled:
             base += bounds.base[STALL_LANES]
-        bounds.mixed_base[mix] = slope * base
-        fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, bounds.mixed_to_go[mix])
+        bounds.mixed_base[place, mix] = slope * base
+        to_go = bounds.mixed_to_go[place, mix]
+        fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, to_go)
+
+
+# Rows of the table of states from which ``candidate_bounds`` works: no loop below; all that are irrelevant to an
+# operand; one that is not; all.
+EMPTY, STILL, PROBE, ALL = range(4)
 
 
 @kernel
-def compulsory_pj(problem, unrolling, states, traffic, scratch):
-    """Energy that the memories need for any mapping of this unrolling: each element crosses each boundary once.
+def candidate_bounds(problem, unrolling, scratch, array_dim, loop_dim, candidates, array_pj, bounds):
+    """The least energy (pJ) and latency (cycles) of each candidate, from what every mapping must do: float64[S, 2].
+
+    Each element crosses each boundary once. Where a memory has no room for more than the unrolling alone, no loop that
+    is relevant to the operand lies below, and all others at most; none does unless the innermost loop is one of them.
+    As a loop is irrelevant to one operand at most, the innermost one decides which operand stays while others change.
+    """
+    states = np.empty((ALL + 1, N_STATE))
+    traffic = np.empty((problem.rows, ALL + 2, N_TRAFFIC))
+    content, least = np.empty((problem.rows, ALL + 1)), np.empty((MAX_MEMORIES, 3))
+    energy_pj = np.empty((3, 2))  # of each operand: moving in every iteration, or staying
+    stalls = np.empty((3, 2, problem.ports, 2))  # BUSY and STALLED cycles of each port, likewise
+    for i in range(candidates.shape[0]):
+        unroll(problem, array_dim, loop_dim, candidates[i], unrolling)
+        iterations = 1.0
+        for d in range(N_DIMS):
+            iterations *= unrolling.remaining[d]
+        fill_content_ends(problem, unrolling, scratch, states, content)
+        fill_least(problem, content, least)
+        energy_pj[:] = 0.0
+        stalls[:] = 0.0
+        for o in range(3):
+            _describe_ends(problem, unrolling, o, iterations, states)
+            for k in range(problem.levels[o]):
+                if _holds_one_tile(problem, unrolling, scratch, states, content, least, o, k):
+                    for still in range(2):
+                        s = STILL if still == 1 and not (o == O and k == 0) else EMPTY
+                        fill_traffic(problem, unrolling, states, scratch, o, k, s, traffic)
+                        energy_pj[o, still] += traffic[problem.first_row[o] + k, s, ENERGY_PJ]
+                        _add_stalls(problem, states, traffic, o, k, s, stalls[o, still])
+                else:
+                    once_pj = compulsory_pj(problem, unrolling, states, scratch, o, k, traffic)
+                    energy_pj[o, 0] += once_pj
+                    energy_pj[o, 1] += once_pj
+        bounds[i, 0], bounds[i, 1] = np.inf, np.inf
+        for d in range(N_DIMS):
+            if unrolling.remaining[d] == 1 and iterations > 1.0:
+                continue
+            total_pj, stall = array_pj[i], 0.0
+            for port in range(-1, problem.ports):
+                busy, stalled = -iterations * np.ceil(problem.cycles_per_operation), 0.0
+                for o in range(3):
+                    still = 1 if problem.relevance[o, d] == IRRELEVANT else 0
+                    if port < 0:
+                        total_pj += energy_pj[o, still]
+                    else:
+                        busy += stalls[o, still, port, 0]
+                        stalled += stalls[o, still, port, 1]
+                stall = max(stall, busy, stalled)
+            bounds[i, 0] = min(bounds[i, 0], total_pj)
+            bounds[i, 1] = min(bounds[i, 1], iterations * problem.cycles_per_operation + stall)
+
+
+@kernel
+def fill_content_ends(problem, unrolling, scratch, states, content):
+    """Fill the content table at the states EMPTY and ALL."""
+    for d in range(N_DIMS):
+        states[EMPTY, SIZE + d] = 1.0
+        states[ALL, SIZE + d] = unrolling.remaining[d]
+    for o in range(3):
+        for k in range(problem.levels[o] + 1):
+            row = problem.first_row[o] + k
+            for s in (EMPTY, ALL):
+                content[row, s] = tile_content(problem, unrolling, states, o, row, s, scratch.size)
+
+
+@kernel
+def _describe_ends(problem, unrolling, o, iterations, states):
+    """Fill the states EMPTY, STILL and ALL of an operand."""
+    states[:, CYCLES] = 1.0
+    states[:, REDUCES_ABOVE] = 0.0
+    states[:, SIZE : SIZE + N_DIMS] = 1.0
+    for d in range(N_DIMS):
+        states[ALL, SIZE + d] = unrolling.remaining[d]
+        if problem.relevance[o, d] == IRRELEVANT:
+            states[STILL, SIZE + d] = unrolling.remaining[d]
+            states[STILL, CYCLES] *= unrolling.remaining[d]
+            if o == O and unrolling.remaining[d] > 1:
+                states[EMPTY, REDUCES_ABOVE] = 1.0
+    states[ALL, CYCLES] = iterations
+    for s in (EMPTY, STILL, ALL):
+        states[s, CYCLES_ABOVE] = iterations / states[s, CYCLES]
+
+
+@kernel
+def _holds_one_tile(problem, unrolling, scratch, states, content, least, o, k):
+    """Has the memory below boundary k no room for a loop that is relevant to the operand?
+
+    Without a memory, as below boundary 0, there is none. Where the last digit of a product decides what moves, the cost
+    of the boundary is not known from its state, and the answer is no.
+    """
+    if k == 0:
+        return True
+    if unrolling.fractional and unrolling.fractional_operand[o] != 0:
+        return False
+    if o == O and problem.bits[3] > problem.bits[2]:  # staying costs wider sums
+        return False
+    row = problem.first_row[o] + k
+    limit = _most_bits(problem, least, o, k)
+    doubled = problem.memory_double_buffered[problem.chain[o, k - 1]] != 0
+    for relevant in range(N_DIMS):
+        if problem.relevance[o, relevant] == IRRELEVANT or unrolling.remaining[relevant] == 1:
+            continue
+        for d in range(N_DIMS):
+            states[PROBE, SIZE + d] = 1.0
+        states[PROBE, SIZE + relevant] = _smallest_factor(unrolling.remaining[relevant])
+        elements = tile_content(problem, unrolling, states, o, row, PROBE, scratch.size)
+        if held_bits(elements, content[row, ALL], _narrowest_bits(problem, o), doubled) <= limit:
+            return False
+    return True
+
+
+@kernel
+def _smallest_factor(n):
+    factor = 2
+    while factor * factor <= n:
+        if n % factor == 0:
+            return factor
+        factor += 1
+    return n
+
+
+@kernel
+def _add_stalls(problem, states, traffic, o, k, s, stalls):
+    """Add what the transfers across a boundary cost each port: float64[P, 2], BUSY and STALLED cycles."""
+    run = np.ceil(states[ALL, CYCLES] * problem.cycles_per_operation)
+    window = boundary_window(problem, states, traffic, o, k, s)
+    for direction in range(4):
+        level = k + side(direction)
+        if level < 0 or traffic[problem.first_row[o] + k, s, ACTIVE + direction] == 0.0:
+            continue
+        count = states[s, CYCLES_ABOVE]
+        busy, stalled, _ = recurring_cycles(problem, traffic, o, k, s, direction, count, window, run)
+        port = problem.port[o, level, direction]
+        stalls[port, 0] += busy
+        stalls[port, 1] += stalled
+
+
+@kernel
+def compulsory_pj(problem, unrolling, states, scratch, o, k, traffic):
+    """Energy that boundary k > 0 needs at least, whatever its state: each element crosses it once.
 
     Without EXACT_TILES, a tile of a fractional unrolling is rounded to whole elements, possibly down; the elements
     counted here allow for that. Where the cost model zigzag truncates extents, the inputs are left out.
 
     Args:
-        states: float64[2, N_STATE], traffic: float64[R, 2, N_TRAFFIC], working memory.
+        states: float64[4, N_STATE], see ``_describe_ends``.
+        traffic: float64[R, 5, N_TRAFFIC], working memory.
     """
-    total_cycles = 1.0
+    row = problem.first_row[o] + k
+    truncated, fractional = False, False
     for d in range(N_DIMS):
-        total_cycles *= unrolling.remaining[d]
-    energy_pj = 0.0
-    for o in range(3):
-        for column in range(N_STATE):
-            states[0, column] = states[1, column] = 1.0
-        states[0, REDUCES_ABOVE] = states[1, REDUCES_ABOVE] = 0.0
-        for d in range(N_DIMS):
-            states[1, SIZE + d] = unrolling.remaining[d]
-            if problem.relevance[o, d] == IRRELEVANT:
-                if o != O:  # array and input register keep their element as long as such loops turn
-                    states[0, CYCLES] *= unrolling.remaining[d]
-                elif unrolling.remaining[d] > 1:  # the output leaves the array in every cycle
-                    states[0, REDUCES_ABOVE] = 1.0
-        states[1, CYCLES] = total_cycles
-        for d in range(N_DIMS):
-            states[0, SIZE + d] = 1.0
-        for k in range(problem.levels[o]):
-            row = problem.first_row[o] + k
-            s = 1 if k > 0 else 0
-            scratch.elements[FRACTIONAL] = scratch.elements[INTEGER] = 1.0
-            if k > 0:
-                truncated = False
-                fractional = False
-                for d in range(N_DIMS):
-                    scratch.size[d] = states[1, SIZE + d] * unrolling.below[FRACTIONAL, row, d]
-                    scratch.tile[d] = unrolling.below[FRACTIONAL, row, d]
-                    if problem.relevance[o, d] != IRRELEVANT:
-                        fractional |= scratch.tile[d] != np.floor(scratch.tile[d])
-                    if problem.relevance[o, d] >= PARTIAL_X and problem.repairs & TRUE_EXTENTS == 0:
-                        truncated |= scratch.tile[d] != np.floor(scratch.tile[d])
-                        truncated |= problem.window[0, 1] > 1.0 or problem.window[1, 1] > 1.0
-                if truncated:
-                    continue
-                smallest = tensor_size(problem, o, scratch.tile)
-                elements = tensor_size(problem, o, scratch.size)
-                if problem.repairs & EXACT_TILES:
-                    scratch.elements[FRACTIONAL] = elements * (1.0 - ROUNDING)
-                else:
-                    if fractional:
-                        elements *= max(0.0, 1.0 - 0.5 / smallest)
-                    scratch.elements[FRACTIONAL] = np.floor(elements * (1.0 + ROUNDING))
-            fill_boundary(problem, unrolling, states, total_cycles, o, k, s, scratch.elements, traffic, s)
-            energy_pj += traffic[row, s, ENERGY_PJ]
-            if problem.repairs & ALL_ACCESSES == 0:  # a truncated fraction of an access
-                for direction in range(4):
-                    if traffic[row, s, ACCESSES + direction] > 0.0:
-                        memory = problem.chain[o, k + side(direction)]
-                        energy_pj -= problem.memory_energy[memory, direction % 2]
+        scratch.size[d] = states[ALL, SIZE + d] * unrolling.below[FRACTIONAL, row, d]
+        scratch.tile[d] = unrolling.below[FRACTIONAL, row, d]
+        if problem.relevance[o, d] != IRRELEVANT:
+            fractional |= scratch.tile[d] != np.floor(scratch.tile[d])
+        if problem.relevance[o, d] >= PARTIAL_X and problem.repairs & TRUE_EXTENTS == 0:
+            truncated |= scratch.tile[d] != np.floor(scratch.tile[d])
+            truncated |= problem.window[0, 1] > 1.0 or problem.window[1, 1] > 1.0
+    if truncated:
+        return 0.0
+    smallest = tensor_size(problem, o, scratch.tile)
+    elements = tensor_size(problem, o, scratch.size)
+    if problem.repairs & EXACT_TILES:
+        elements *= 1.0 - ROUNDING
+    else:
+        if fractional:
+            elements *= max(0.0, 1.0 - 0.5 / smallest)
+        elements = np.floor(elements * (1.0 + ROUNDING))
+    scratch.elements[FRACTIONAL], scratch.elements[INTEGER] = elements, 1.0
+    fill_boundary(problem, unrolling, states, states[ALL, CYCLES], o, k, ALL, scratch.elements, traffic, ALL)
+    energy_pj = traffic[row, ALL, ENERGY_PJ]
+    if problem.repairs & ALL_ACCESSES == 0:  # a truncated fraction of an access
+        for direction in range(4):
+            if traffic[row, ALL, ACCESSES + direction] > 0.0:
+                energy_pj -= problem.memory_energy[problem.chain[o, k + side(direction)], direction % 2]
     return energy_pj
-
-
-@kernel
-def candidate_bounds(problem, unrolling, scratch, array_dim, loop_dim, candidates, array_pj, bounds):
-    """The least energy (pJ) and latency (cycles) of each candidate, from what every mapping must do: float64[S, 2]."""
-    states = np.empty((2, N_STATE))
-    traffic = np.empty((problem.rows, 2, N_TRAFFIC))
-    for i in range(candidates.shape[0]):
-        unroll(problem, array_dim, loop_dim, candidates[i], unrolling)
-        bounds[i, 0] = array_pj[i] + compulsory_pj(problem, unrolling, states, traffic, scratch)
-        bounds[i, 1] = problem.cycles_per_operation
-        for d in range(N_DIMS):
-            bounds[i, 1] *= unrolling.remaining[d]

@@ -21,6 +21,7 @@ GOAL = np.dtype(
         ("energy_bound_pj", np.float64),
         ("latency_bound_cycles", np.float64),
         ("slack", np.float64),  # how much worse than the optimum a result may be, relative
+        ("points_per_chain", np.float64),  # ``fronts`` are filled after a chain for so many of their points
     ],
     align=True,
 )
@@ -39,8 +40,8 @@ class Lower(NamedTuple):
 
     energy_pj: Any
     latency_cycles: Any
-    mixed: Any  #: pJ, the energy and ``slope`` times the latency together
-    slope: Any  #: pJ per cycle
+    mixed: Any  #: float64[n], pJ, the energy and ``slope`` times the latency together
+    slope: Any  #: float64[n], pJ per cycle; n may be 0
 
 
 class Found(NamedTuple):
@@ -96,13 +97,11 @@ def hopeless(goal, lower, found, best_known):
     energy_pj, latency_cycles, mixed, slope = lower
     if energy_pj * (1.0 - TINY) > goal.energy_bound_pj or latency_cycles * (1.0 - TINY) > goal.latency_bound_cycles:
         return True
-    if mixed * (1.0 - TINY) > goal.energy_bound_pj + slope * goal.latency_bound_cycles:
-        return True
-    larger = (1.0 + TINY) * (1.0 + goal.slack)
+    for i in range(slope.size):
+        if mixed[i] * (1.0 - TINY) > goal.energy_bound_pj + slope[i] * goal.latency_bound_cycles:
+            return True
     if goal.kind == FRONT:
-        return _all_dominated(
-            found.front, found.count[1], energy_pj * larger, latency_cycles * larger, mixed * larger, slope
-        )
+        return _all_dominated(found.front, found.count[1], lower, (1.0 + TINY) * (1.0 + goal.slack))
     value = lower_value(goal, lower) * (1.0 + goal.slack)
     return value * (1.0 + TINY) >= found.best[0] or value * (1.0 - TINY) > best_known
 
@@ -111,15 +110,20 @@ def hopeless(goal, lower, found, best_known):
 def lower_value(goal, lower):
     """Least objective, without its bounds, of what costs at least so much (not for the goal FRONT)."""
     energy_pj, latency_cycles, mixed, slope = lower
-    # On the line of the mixed bound the objective is least at an end.
-    energy_then = max(energy_pj, mixed - slope * min(latency_cycles, goal.latency_bound_cycles))
-    cycles_then = max(latency_cycles, (mixed - energy_pj) / slope)
-    return min(least_value(goal, energy_pj, cycles_then), least_value(goal, energy_then, latency_cycles))
+    value = least_value(goal, energy_pj, latency_cycles)
+    for i in range(slope.size):
+        # On the line of the mixed bound the objective is least at an end.
+        energy_then = max(energy_pj, mixed[i] - slope[i] * min(latency_cycles, goal.latency_bound_cycles))
+        cycles_then = max(latency_cycles, (mixed[i] - energy_pj) / slope[i])
+        at_ends = min(least_value(goal, energy_pj, cycles_then), least_value(goal, energy_then, latency_cycles))
+        value = max(value, at_ends)
+    return value
 
 
 @kernel
-def _all_dominated(front, n, energy_pj, latency_cycles, mixed, slope):
-    """Is everything that costs at least so much dominated by points of the front?"""
+def _all_dominated(front, n, lower, larger):
+    """Is everything that costs at least so much, times ``larger``, dominated by points of the front?"""
+    energy_pj, latency_cycles = lower.energy_pj * larger, lower.latency_cycles * larger
     point = points_below(front, n, energy_pj)
     while point <= n:
         # Not dominated is what has less energy than this point, and less latency than the one before.
@@ -130,7 +134,10 @@ def _all_dominated(front, n, energy_pj, latency_cycles, mixed, slope):
                 return True
         if point < n:
             energy_below = front[point].energy_pj
-        if mixed < energy_below + slope * latency_below:
+        beyond = False
+        for i in range(lower.slope.size):
+            beyond |= lower.mixed[i] * larger >= energy_below + lower.slope[i] * latency_below
+        if not beyond:
             return False
         point += 1
     return True

@@ -22,25 +22,31 @@ from .bounds import (
     BUSY,
     LANES,
     LOADS,
+    MIXED_QUEUED,
     MIXES,
+    SLOPES,
     STALL_LANES,
     STALLED,
     Tables,
-    add_first_lanes,
     add_lane,
-    add_mixes,
+    add_mix,
+    add_stall_lanes,
+    begin_lanes,
     count_tuples,
     fill_bounds,
     fill_joint_paths,
     first_boundary,
+    join_first_lanes,
     lower_latency,
     new_bounds,
+    priced_energy_pj,
     serial_loading,
     stalled_cycles,
     tuple_number,
     widest_window,
 )
 from .chain_cost import cost_chain, offer_point
+from .fronts import all_dominated, fill_fronts, loads, no_fronts, points_of_fronts, stall_known
 from .goals import (
     CHAINS,
     COMPLETE_CHAINS,
@@ -65,6 +71,10 @@ DONE, STOPPED, PAUSED, TOO_WIDE = range(4)
 
 NO_LIMIT = 2**62
 
+LEAST_POINTS = 4  # with fewer, ``fronts`` are too coarse
+
+SLOPES_HOLD = 20  # chains for each state after which the mixed bounds of a front may take new slopes
+
 
 class Chain(NamedTuple):
     """The chain being built: one entry for each boundary placed, and what it costs up to there; entry 0 is empty."""
@@ -77,7 +87,7 @@ class Chain(NamedTuple):
     previous: Any  #: int64[D, 3], state of each operand's last boundary: where its next level ends
     energy_pj: Any  #: float64[D]
     lanes: Any  #: float64[D, LANES]
-    mixed: Any  #: float64[D, MIXES]
+    mixed: Any  #: float64[D, SLOPES, MIXES]
     loading: Any  #: float64[D, LOADS]
     bits: Any  #: float64[D, M], what the memories hold
 
@@ -90,8 +100,8 @@ class Children(NamedTuple):
     state: Any  #: int64[D, width]
     energy_pj: Any  #: float64[D, width], of a mapping with this chain, at least
     cycles: Any  #: float64[D, width]
-    mixed: Any  #: float64[D, width]
-    slope: Any  #: float64[D], of the mixed bounds
+    mixed: Any  #: float64[D, width, SLOPES]
+    slope: Any  #: float64[D, SLOPES], of the mixed bounds
     key: Any  #: float64[D, width]
     heap: Any  #: int64[D, width], those not taken yet: none comes before its parent
 
@@ -134,7 +144,7 @@ def search_candidate(
     unroll(problem, array_dim, loop_dim, factors, unrolling)
     narrow, lattice = build_lattice(problem, rules, unrolling.remaining)
     if not narrow:
-        return TOO_WIDE, Lower(0.0, 0.0, 0.0, 1.0), found
+        return TOO_WIDE, Lower(0.0, 0.0, np.empty(0), np.empty(0)), found
     states = lattice.states
     total = states.shape[0]
     complete = total - 1
@@ -146,19 +156,34 @@ def search_candidate(
     fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj, fit, sensitive, least)
     tables = Tables(content, traffic, fit, sensitive)
     energy_to_go = np.empty((total, count_tuples(problem)))
-    fill_joint_paths(problem, lattice.predecessor, lattice.allowed, fit, energy_pj, energy_to_go)
+    bounds = new_bounds(problem, lattice, energy_pj, energy_to_go)
     # Constant part: the array, and the output leaving it in every cycle.
     base_pj = array_pj + traffic[problem.first_row[O], 0, ENERGY_PJ]
     root = tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])
-    least_pj = base_pj + energy_to_go[complete, root]
-    compute = states[complete, CYCLES] * problem.cycles_per_operation
-    lower = Lower(least_pj, compute, 0.0, 1.0)
-    if least_pj == np.inf or hopeless(goal, lower, found, others.value[0]):
-        statistics[PRUNED_CANDIDATES] += 1
-        return DONE, lower, found
-    bounds = new_bounds(problem, lattice, energy_pj, energy_to_go)
-    if goal.kind != ENERGY or goal.latency_bound_cycles < np.inf:
-        add_first_lanes(problem, lattice, tables, bounds)
+    least_pj, least_cycles = base_pj, states[complete, CYCLES] * problem.cycles_per_operation
+    none = np.empty(0)
+    lower = Lower(least_pj, least_cycles, none, none)
+    timed = goal.kind != ENERGY or goal.latency_bound_cycles < np.inf
+    for second in (False, True):
+        if second == (goal.kind == LATENCY):
+            fill_joint_paths(problem, lattice.predecessor, lattice.allowed, fit, energy_pj, energy_to_go)
+            least_pj = base_pj + energy_to_go[complete, root]
+        elif timed:
+            least_cycles = begin_lanes(problem, lattice, tables, bounds)
+        lower = Lower(least_pj, least_cycles, none, none)
+        if least_pj == np.inf or hopeless(goal, lower, found, others.value[0]):
+            statistics[PRUNED_CANDIDATES] += 1
+            return DONE, lower, found
+    if goal.kind != LATENCY or goal.energy_bound_pj < np.inf:
+        enough = found.best[0] * (1.0 + TINY) if goal.kind == ENERGY else np.inf
+        priced_pj = priced_energy_pj(problem, unrolling, lattice, tables, energy_pj, least, enough - base_pj)
+        least_pj = max(least_pj, base_pj + priced_pj)
+        lower = Lower(least_pj, least_cycles, none, none)
+        if least_pj == np.inf or hopeless(goal, lower, found, others.value[0]):
+            statistics[PRUNED_CANDIDATES] += 1
+            return DONE, lower, found
+    if timed:
+        join_first_lanes(problem, lattice, tables, bounds)
     chain, children = _new_chain(problem, total)
     chain.at[0] = chain.outer[0] = complete
     chain.energy_pj[0] = base_pj
@@ -168,18 +193,33 @@ def search_candidate(
         chain.previous[0, o] = complete
         for memory in range(problem.memories):
             chain.bits[0, memory] += least[memory, o]
-    lower = _lower(bounds, chain, 0, root, complete)
+    lower = _raised(_lower(bounds, chain, 0, root, complete), least_pj)
     if hopeless(goal, lower, found, others.value[0]):
         statistics[PRUNED_CANDIDATES] += 1
         return DONE, lower, found
-    if goal.kind != LATENCY and bounds.lanes[0] > 0:
-        add_mixes(problem, lattice, tables, bounds, _best_slope(goal, lower, found))
-        chain.mixed[0] = base_pj + bounds.mixed_base
-        lower = _lower(bounds, chain, 0, root, complete)
+    if timed:
+        add_stall_lanes(problem, lattice, tables, bounds)
+        chain.lanes[0] = bounds.base
+        lower = _raised(_lower(bounds, chain, 0, root, complete), least_pj)
         if hopeless(goal, lower, found, others.value[0]):
             statistics[PRUNED_CANDIDATES] += 1
             return DONE, lower, found
+    slope = np.empty(SLOPES)
+    mixes = _fill_slopes(goal, lower, found, slope) if timed and goal.kind != LATENCY else 0
+    for i in range(mixes):
+        add_mix(problem, lattice, tables, bounds, slope[i])
+        _begin_mix(bounds, chain, i)
+        lower = _raised(_lower(bounds, chain, 0, root, complete), least_pj)
+        if hopeless(goal, lower, found, others.value[0]):
+            statistics[PRUNED_CANDIDATES] += 1
+            return DONE, lower, found
+    next_slopes = statistics[CHAINS] + SLOPES_HOLD * total
     root_lower = lower
+    fronts = no_fronts()
+    points, all_points = points_of_fronts(problem, total)
+    fronts_after = NO_LIMIT
+    if goal.kind == FRONT and points >= LEAST_POINTS:
+        fronts_after = statistics[CHAINS] + np.int64(all_points / goal.points_per_chain)
     if budget > 0:
         found.best[0] = np.inf
     last_costed = statistics[COSTED] + budget if budget > 0 else NO_LIMIT
@@ -197,7 +237,12 @@ def search_candidate(
             best_known = np.inf if budget > 0 else others.value[0]
             found = _hear(others, found, number)
             expand = False
-            _expand(problem, lattice, tables, bounds, goal, best_known, found, chain, depth, children, statistics)
+            if statistics[CHAINS] > fronts_after:
+                fronts = fill_fronts(problem, lattice, tables, bounds, points)
+                fronts_after = NO_LIMIT
+            _expand(
+                problem, lattice, tables, bounds, fronts, goal, best_known, found, chain, depth, children, statistics
+            )
         if children.count[depth] == 0:
             depth -= 1
             continue
@@ -205,8 +250,8 @@ def search_candidate(
         lower = Lower(
             children.energy_pj[depth, child],
             children.cycles[depth, child],
-            children.mixed[depth, child],
-            children.slope[depth],
+            children.mixed[depth, child, :mixes],
+            children.slope[depth, :mixes],
         )
         if hopeless(goal, lower, found, best_known):
             statistics[PRUNED_CHAINS] += 1
@@ -252,10 +297,14 @@ def search_candidate(
         )
         if bounds.lanes[0] > 0:
             _watch(problem, lattice, tables, bounds, scratch, chain, depth)
-        if goal.kind == FRONT and bounds.slope[0] > 0.0:
-            slope = _best_slope(goal, lower, found)
-            if slope > 2.0 * bounds.slope[0] or slope < 0.5 * bounds.slope[0]:
+        if goal.kind == FRONT and statistics[CHAINS] >= next_slopes:
+            _fill_slopes(goal, lower, found, slope)
+            moved = False
+            for i in range(SLOPES):
+                moved |= slope[i] > 2.0 * bounds.slope[i] or slope[i] < 0.5 * bounds.slope[i]
+            if moved:
                 _mix_anew(problem, lattice, tables, bounds, chain, depth, slope)
+                next_slopes = statistics[CHAINS] + SLOPES_HOLD * total
         depth -= 1
     return DONE, root_lower, found
 
@@ -302,18 +351,27 @@ def _watch(problem, lattice, tables, bounds, scratch, chain, depth):
 
 
 @kernel
+def _begin_mix(bounds, chain, i):
+    """What mappings cost by the mixed bounds of a slope before any boundary."""
+    for mix in range(MIXES):
+        chain.mixed[0, i, mix] = chain.energy_pj[0] + bounds.mixed_base[i, mix]
+
+
+@kernel
 def _mix_anew(problem, lattice, tables, bounds, chain, depth, slope):
-    """Change the slope of the mixed bounds."""
-    base_pj = chain.energy_pj[0]
-    add_mixes(problem, lattice, tables, bounds, slope)
-    chain.mixed[0] = base_pj + bounds.mixed_base
+    """Change the slopes of the mixed bounds."""
+    bounds.mixes[0] = 0
+    for i in range(SLOPES):
+        add_mix(problem, lattice, tables, bounds, slope[i])
+        _begin_mix(bounds, chain, i)
     opened = problem.levels.copy()
     for entry in range(1, depth + 1):
         o, s = chain.last[entry], chain.at[entry]
         opened[o] -= 1
-        for mix in range(MIXES):
-            added = bounds.mixed[mix, problem.first_row[o] + opened[o], s]
-            chain.mixed[entry, mix] = chain.mixed[entry - 1, mix] + added
+        row = problem.first_row[o] + opened[o]
+        for i in range(bounds.mixes[0]):
+            for mix in range(MIXES):
+                chain.mixed[entry, i, mix] = chain.mixed[entry - 1, i, mix] + bounds.mixed[i, mix, row, s]
 
 
 @kernel
@@ -331,7 +389,7 @@ def _new_chain(problem, total):
         np.zeros((n, 3), np.int64),
         np.zeros(n),
         np.zeros((n, LANES)),
-        np.zeros((n, MIXES)),
+        np.zeros((n, SLOPES, MIXES)),
         np.zeros((n, LOADS)),
         np.zeros((n, MAX_MEMORIES)),
     )
@@ -342,8 +400,8 @@ def _new_chain(problem, total):
         np.empty((n, width), np.int64),
         np.empty((n, width)),
         np.empty((n, width)),
-        np.empty((n, width)),
-        np.zeros(n),
+        np.empty((n, width, SLOPES)),
+        np.zeros((n, SLOPES)),
         np.empty((n, width)),
         np.empty((n, width), np.int64),
     )
@@ -351,15 +409,35 @@ def _new_chain(problem, total):
 
 
 @kernel
-def _best_slope(goal, lower, found):
-    """Exchange of energy for latency (pJ per cycle) at which a mixed bound says most: the slope of the front, or of the
-    objective near its least value.
+def _fill_slopes(goal, lower, found, slope):
+    """Exchanges of energy for latency at which mixed bounds say most: those of the front's convex hull, end to end, or
+    that of the objective near its least value.
+
+    Args:
+        slope: float64[SLOPES], pJ per cycle, filled in the order of use.
+
+    Returns:
+        How many there are.
     """
-    n = found.count[1]
-    if goal.kind == FRONT and n > 1:
-        first, last = found.front[0], found.front[n - 1]
-        return (last.energy_pj - first.energy_pj) / (first.latency_cycles - last.latency_cycles)
-    return max(goal.exponent, 1.0) * lower.energy_pj / lower.latency_cycles
+    ratio = lower.energy_pj / lower.latency_cycles
+    if goal.kind != FRONT:
+        slope[0] = max(goal.exponent, 1.0) * ratio
+        return 1
+    front, n = found.front, found.count[1]
+    flattest, steepest = ratio / 16.0, ratio * 16.0
+    if n > 1:
+        flattest, steepest = np.inf, 0.0
+        for i in range(n - 1):
+            first, last = front[0], front[n - 1]
+            here, following = front[i], front[i + 1]
+            cycles = first.latency_cycles - following.latency_cycles
+            flattest = min(flattest, (following.energy_pj - first.energy_pj) / cycles)
+            cycles = here.latency_cycles - last.latency_cycles
+            steepest = max(steepest, (last.energy_pj - here.energy_pj) / cycles)
+    for i in range(SLOPES):  # from the middle to both sides
+        away = (i + 1) // 2 if i % 2 == 1 else -(i // 2)
+        slope[i] = flattest * (steepest / flattest) ** (((SLOPES - 1) // 2 + away) / (SLOPES - 1))
+    return SLOPES
 
 
 @kernel
@@ -368,31 +446,41 @@ def _lower(bounds, chain, depth, to_go, s):
     energy_pj = chain.energy_pj[depth] + bounds.energy_to_go[s, to_go]
     lanes = bounds.lanes[0]
     if lanes == 0:
-        return Lower(energy_pj, bounds.compute, 0.0, 1.0)
+        return Lower(energy_pj, bounds.compute, bounds.slope[:0], bounds.slope[:0])
     total, load = np.empty(LANES), np.empty(LOADS)
     for lane in range(lanes):
         total[lane] = chain.lanes[depth, lane] + bounds.lanes_to_go[lane, s, to_go]
     for j in range(LOADS):
         load[j] = chain.loading[depth, j] + bounds.loading_to_go[j, chain.opened[depth, j % 3], s]
     cycles = lower_latency(bounds, total, load)[0]
-    slope = bounds.slope[0]
-    if slope == 0.0:
-        return Lower(energy_pj, cycles, 0.0, 1.0)
-    mixed = 0.0
-    for mix in range(MIXES):
-        mixed = max(mixed, chain.mixed[depth, mix] + bounds.mixed_to_go[mix, s, to_go])
-    return Lower(energy_pj, cycles, mixed + slope * min(load[3 + W], load[3 + I]), slope)
+    mixes = bounds.mixes[0]
+    mixed = np.zeros(mixes)
+    beside = min(load[3 + W], load[3 + I])
+    for i in range(mixes):
+        for mix in range(MIXES):
+            least = chain.mixed[depth, i, mix] + bounds.mixed_to_go[i, mix, s, to_go]
+            if mix <= MIXED_QUEUED:
+                least += bounds.slope[i] * beside
+            mixed[i] = max(mixed[i], least)
+    return Lower(energy_pj, cycles, mixed, bounds.slope[:mixes].copy())
 
 
 @kernel
-def _expand(problem, lattice, tables, bounds, goal, best_known, found, chain, depth, children, statistics):
+def _raised(lower, energy_pj):
+    """The same with at least so much energy."""
+    return Lower(max(lower.energy_pj, energy_pj), lower.latency_cycles, lower.mixed, lower.slope)
+
+
+@kernel
+def _expand(problem, lattice, tables, bounds, fronts, goal, best_known, found, chain, depth, children, statistics):
     """List the boundaries that may come next."""
     here, closed = chain.at[depth], chain.closed[depth]
     opened = chain.opened[depth]
     lanes = bounds.lanes[0]
     total, load = np.empty(LANES), np.empty(LOADS)
-    slope = bounds.slope[0]
-    children.slope[depth] = divisor = slope if slope > 0.0 else 1.0
+    mixes = bounds.mixes[0]
+    children.slope[depth] = bounds.slope
+    none = bounds.slope[:0]
     count = 0
     for o in range(3):
         k = opened[o] - 1
@@ -408,13 +496,17 @@ def _expand(problem, lattice, tables, bounds, goal, best_known, found, chain, de
         loading = chain.loading[depth]
         complete = lattice.allowed.size - 1
         serial = serial_loading(problem, o, k)
-        for s in range(here + 1):
+        # Boundaries at one state are placed operand by operand, and none lies further in than state 0.
+        last_at_empty = True
+        for earlier in range(o):
+            last_at_empty &= opened[earlier] == first_boundary(earlier)
+        for s in range(0 if last_at_empty else 1, here + 1):
             if not tables.fit[row, s] or bounds.energy_to_go[s, after] == np.inf:
                 continue
             # The loop that follows a boundary is never irrelevant to the operand.
             if s == here:
                 if closed != 0 and o < chain.last[depth]:
-                    continue  # boundaries at one state are placed operand by operand
+                    continue
                 if s != complete and not may_follow(lattice, s, chain.outer[depth], closed | (1 << o)):
                     continue
             elif not lattice.allowed[s] or not lies_below(lattice, s, here) or not may_follow(lattice, s, here, 1 << o):
@@ -432,20 +524,36 @@ def _expand(problem, lattice, tables, bounds, goal, best_known, found, chain, de
                     if closes == 1 and (j < 3 or not serial):
                         load[j] += bounds.loading[row, s]
                 lower_cycles, key_cycles = lower_latency(bounds, total, load)
-            mixed = 0.0
-            if slope > 0.0:
-                for mix in range(MIXES):
-                    added = bounds.mixed[mix, row, s] + bounds.mixed_to_go[mix, s, after]
-                    mixed = max(mixed, chain.mixed[depth, mix] + added)
-                mixed += slope * min(load[3 + W], load[3 + I])
-            if hopeless(goal, Lower(lower_pj, lower_cycles, mixed, divisor), found, best_known):
+            if hopeless(goal, Lower(lower_pj, lower_cycles, none, none), found, best_known):
                 statistics[PRUNED_CHAINS] += 1
                 continue
+            if mixes > 0:
+                mixed = children.mixed[depth, count, :mixes]
+                beside = min(load[3 + W], load[3 + I])
+                for i in range(mixes):
+                    mixed[i] = 0.0
+                    for mix in range(MIXES):
+                        added = bounds.mixed[i, mix, row, s] + bounds.mixed_to_go[i, mix, s, after]
+                        if mix <= MIXED_QUEUED:
+                            added += bounds.slope[i] * beside
+                        mixed[i] = max(mixed[i], chain.mixed[depth, i, mix] + added)
+                if hopeless(goal, Lower(lower_pj, lower_cycles, mixed, bounds.slope[:mixes]), found, best_known):
+                    statistics[PRUNED_CHAINS] += 1
+                    continue
+            if fronts.count.size > 0:
+                past_pj = chain.energy_pj[depth] + bounds.energy_pj[row, s]
+                past = bounds.compute + loading[O] + loading[fronts.operand[0]]
+                if loads(fronts, o):
+                    past += bounds.loading[row, s]
+                if stall_known(bounds):
+                    past += chain.lanes[depth, STALL_LANES] + bounds.lane_cycles[STALL_LANES, row, s]
+                if all_dominated(goal, fronts, found, s, after, past_pj, past, lower_cycles):
+                    statistics[PRUNED_CHAINS] += 1
+                    continue
             children.operand[depth, count] = o
             children.state[depth, count] = s
             children.energy_pj[depth, count] = lower_pj
             children.cycles[depth, count] = lower_cycles
-            children.mixed[depth, count] = mixed
             if goal.kind == ENERGY:
                 children.key[depth, count] = lower_pj
             elif goal.kind == LATENCY:
@@ -518,8 +626,9 @@ def _place(problem, unrolling, lattice, tables, bounds, least, chain, depth, o, 
         chain.loading[depth, j] = chain.loading[below, j]
         if j % 3 == o and (j < 3 or not serial_loading(problem, o, k)):
             chain.loading[depth, j] += bounds.loading[row, s]
-    for mix in range(MIXES if bounds.slope[0] > 0.0 else 0):
-        chain.mixed[depth, mix] = chain.mixed[below, mix] + bounds.mixed[mix, row, s]
+    for i in range(bounds.mixes[0]):
+        for mix in range(MIXES):
+            chain.mixed[depth, i, mix] = chain.mixed[below, i, mix] + bounds.mixed[i, mix, row, s]
     # Where all loops of the level above are irrelevant, the window of the boundary on top of it is known.
     known = 0 < k < problem.levels[o] - 1 and s != end and all_irrelevant(lattice, o, s, end)
     for lane in range(lanes):

@@ -80,6 +80,9 @@ PROBLEM = np.dtype(
         ("dimension_order", np.int64, _D),  # the layer's own order of its dimensions
         ("dimensions", np.int64),  # how many it has
         ("relevance", np.int64, (3, _D)),  # NEUTRAL..PARTIAL_Y of each dimension for each operand
+        ("index_dims", np.int64, (3, _D)),  # the dimensions that index each operand, relevant ones first
+        ("relevant", np.int64, 3),  # how many are relevant
+        ("indices", np.int64, 3),  # and how many with the partially relevant ones
         ("window", np.float64, (2, 3)),  # in x and y: stride and dilation without common divisor, largest input extent
         ("bits", np.float64, 4),  # one element of W, I, O as partial sum, O final
         ("operand_order", np.int64, 3),  # the layer's operand order, output first
@@ -117,6 +120,7 @@ UNROLLING = np.dtype(
         ("entry", np.float64, (2, _R, _D)),  # unrolling of each dimension just below level k (row k)
         ("below", np.float64, (2, _R, _D)),  # product of the entries 0..k-1
         ("reduction_above", np.float64, (2, _R)),  # output-irrelevant unrolling in the entries k+1.. of O
+        ("reduces_above", np.uint8, (2, _R)),  # one of its factors is above 1
         ("multicast", np.float64, (2, _R)),  # distinct elements below level k for each of its instances
         ("instances", np.float64, (2, _R)),  # instances of memory level k
         ("lists_reduction", np.uint8, _R),  # the entries k+1.. of O name an output-irrelevant loop, of whatever factor
@@ -259,14 +263,9 @@ def extent(problem, axis, outer, inner):
 def tensor_size(problem, operand, size):
     """Elements of an operand within a tile of ``size`` iterations per dimension (float64[8]; fractions allowed)."""
     elements = 1.0
-    partial = False
-    for d in range(N_DIMS):
-        relevance = problem.relevance[operand, d]
-        if relevance == RELEVANT:
-            elements *= size[d]
-        elif relevance == PARTIAL_X or relevance == PARTIAL_Y:
-            partial = True
-    if partial:
+    for j in range(problem.relevant[operand]):
+        elements *= size[problem.index_dims[operand, j]]
+    if problem.indices[operand] > problem.relevant[operand]:
         elements *= extent(problem, 0, size[OX], size[FX])
         elements *= extent(problem, 1, size[OY], size[FY])
     return elements
@@ -362,6 +361,7 @@ def _count_units(problem, version, o, out):
             out.below[version, first + k + 1, d] = out.below[version, first + k, d] * out.entry[version, first + k, d]
     for k in range(levels + 1):
         reduction, replicas, unique_above = 1.0, 1.0, 1.0
+        out.reduces_above[version, first + k] = 0
         unique = _distinct(problem, version, o, k, out)
         for j in range(k + 1, levels + 1):
             distinct = _distinct(problem, version, o, j, out)
@@ -371,6 +371,8 @@ def _count_units(problem, version, o, out):
                 replicas *= out.entry[version, first + j, d]
                 if problem.relevance[o, d] == IRRELEVANT:
                     reduction *= out.entry[version, first + j, d]
+                    if out.entry[version, first + j, d] > 1.0:
+                        out.reduces_above[version, first + k] = 1
         out.reduction_above[version, first + k] = reduction
         multicast = 1.0 if k == levels else unique / unique_above
         if problem.repairs & EXACT_UNITS == 0:

@@ -67,14 +67,15 @@ def tile_elements(repairs, size):
 
 
 @kernel
-def largest_tile(problem, o, size, average):
-    """Elements that a memory must hold of a tile of ``size`` iterations per dimension (rounded up here), ``average`` of
-    them on average. Loops spread as evenly as they can be leave no tile more than its average, rounded up.
+def held_tile(problem, o, size):
+    """Elements that a memory must hold of tiles of ``size`` iterations per dimension on average (rounded up here).
+
+    Loops spread as evenly as they can be leave no tile more than its average, rounded up (FULL_TILES).
     """
-    if problem.repairs & FULL_TILES == 0:
-        return average
-    for d in range(N_DIMS):
-        size[d] = np.ceil(nearly_whole(size[d]))
+    if problem.repairs & FULL_TILES:
+        for j in range(problem.indices[o]):
+            d = problem.index_dims[o, j]
+            size[d] = np.ceil(nearly_whole(size[d]))
     return tensor_size(problem, o, size)
 
 
@@ -111,7 +112,7 @@ def fill_boundary(problem, unrolling, states, total_cycles, o, k, s, elements_be
     for version in range(2):
         partial_sum, partial_bits = False, False
         if o == O and k < problem.levels[O]:
-            partial_sum = states[s, REDUCES_ABOVE] != 0.0 or _reduces(problem, unrolling, version, k)
+            partial_sum = states[s, REDUCES_ABOVE] != 0.0 or unrolling.reduces_above[version, row] != 0
             partial_bits = partial_sum
             if problem.repairs & TRUE_WIDTHS == 0:
                 partial_bits = _partial_width(problem, unrolling, states, version, k, s)
@@ -192,32 +193,31 @@ def _partial_width(problem, unrolling, states, version, k, s):
 
 
 @kernel
-def _reduces(problem, unrolling, version, k):
-    """Is some spatial loop above boundary k of the output irrelevant to it (a factor above 1)?"""
-    first = problem.first_row[O]
-    for j in range(k + 1, problem.levels[O] + 1):
-        for d in range(N_DIMS):
-            if problem.relevance[O, d] == IRRELEVANT and unrolling.entry[version, first + j, d] > 1.0:
-                return True
-    return False
-
-
-@kernel
 def tile_content(problem, unrolling, states, o, row, s, size):
     """Elements that a memory must hold of the tile below a boundary at a state; ``size``: float64[8], overwritten."""
     for d in range(N_DIMS):
         size[d] = states[s, SIZE + d] * unrolling.below[FRACTIONAL, row, d]
-    return largest_tile(problem, o, size, tensor_size(problem, o, size))
+    return held_tile(problem, o, size)
 
 
 @kernel
 def fill_content(problem, unrolling, states, scratch, content):
     """Fill the content table: float64[R, S]. Temporal iterations first, then times the unrolling."""
+    size = scratch.size
     for o in range(3):
         for k in range(problem.levels[o] + 1):
             row = problem.first_row[o] + k
+            below = unrolling.below[FRACTIONAL, row]
+            whole = True
+            for d in range(N_DIMS):
+                whole &= below[d] == np.floor(below[d])
             for s in range(states.shape[0]):
-                content[row, s] = tile_content(problem, unrolling, states, o, row, s, scratch.size)
+                if whole:  # so are its multiples
+                    for d in range(N_DIMS):
+                        size[d] = states[s, SIZE + d] * below[d]
+                    content[row, s] = tensor_size(problem, o, size)
+                else:
+                    content[row, s] = tile_content(problem, unrolling, states, o, row, s, size)
 
 
 @kernel
