@@ -154,7 +154,7 @@ def architecture_area_mm2(architecture: Architecture) -> AreaMm2:
     if array.kind == "mac":
         imc = array.unit_area_mm2 * np.prod(list(array.dimensions.values()), dtype=float)
     else:
-        imc = area_mm2(lower_macro(architecture), TECHNOLOGY).total
+        imc = area_mm2(lower_macro(architecture), TECHNOLOGY, VARIANT_ZIGZAG).total
     memory = sum(each.area_mm2 for each in architecture.memories)
     return AreaMm2(total=float(imc + memory), imc=float(imc), memory=float(memory))
 

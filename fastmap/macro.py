@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["VARIANTS", "MacroReport", "architecture_report", "macro_report"]
 
 #: Names of the macro model's variants; the index is the constant that kernels take.
-VARIANTS = ("zigzag", "zigzag-imc")
+VARIANTS = ("zigzag", "zigzag-imc", "paper")
 
 _KINDS = ("analog", "digital")
 
@@ -98,7 +98,7 @@ def macro_report(
         variant=variant,
         energy_per_cycle_pj={**peak.energy._asdict(), "total": peak.energy_per_cycle_pj},
         clock_ns=kernels.clock_ns(macro, node, code)._asdict(),
-        area_mm2=kernels.area_mm2(macro, node)._asdict(),
+        area_mm2=kernels.area_mm2(macro, node, code)._asdict(),
         macs_per_cycle=peak.macs_per_cycle,
         energy_per_mac_fj=peak.energy_per_mac_fj,
         tops=peak.tops,

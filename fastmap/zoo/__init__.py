@@ -1,4 +1,4 @@
-"""Ready-made architectures and workloads that ship with fastmap."""
+"""Ready-made architectures, workloads, technologies and chips that ship with fastmap."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from fastmap._spec import closest, listed, shown
 from fastmap.errors import InputError
 
 #: Kinds of entries, and the folder of each.
-FOLDERS = {"architecture": "architectures", "workload": "workloads"}
+FOLDERS = {
+    "architecture": "architectures",
+    "workload": "workloads",
+    "technology": "technologies",
+    "chip": "chips",
+}
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """Return the names of all architectures or workloads, sorted."""
+    """Return the names of all entries of a kind, sorted."""
     folder = files(__name__) / _folder(kind)
     if not folder.is_dir():
         return ()
