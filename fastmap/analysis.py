@@ -26,7 +26,7 @@ from fastmap.kernels.macro import VARIANT_ZIGZAG
 from fastmap.kernels.problem import IRRELEVANT
 from fastmap.kernels.rules import cuts_even, factors_allowed, reuse_allowed
 from fastmap.layer import Layer
-from fastmap.lowering import REPAIRS, TECHNOLOGY, check_cost_model, lower, lower_macro
+from fastmap.lowering import REPAIRS, check_cost_model, lower, lower_macro, lower_technology
 from fastmap.mapping import Constraints, Loop, Mapping
 from fastmap.mapspace import Mapspace
 from fastmap.result import SearchResult, exponent_of
@@ -423,7 +423,7 @@ class Sampler:
                     space.problem,
                     nest.unrolling,
                     lower_macro(space.architecture),
-                    TECHNOLOGY,
+                    lower_technology(space.architecture),
                     VARIANT_ZIGZAG,
                     nest.array_dim,
                     nest.loop_dim,

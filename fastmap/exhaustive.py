@@ -20,7 +20,7 @@ from fastmap.kernels.combine import COUPLING
 from fastmap.kernels.exhaustive import search_range
 from fastmap.kernels.macro import VARIANT_ZIGZAG
 from fastmap.kernels.problem import SCRATCH, UNROLLING
-from fastmap.lowering import TECHNOLOGY, lower_macro, new_record
+from fastmap.lowering import lower_macro, lower_technology, new_record
 from fastmap.mapspace import Mapspace
 from fastmap.result import OBJECTIVES, Histogram, Histogram2D, Points, SearchResult
 from fastmap.text import readable_time
@@ -222,7 +222,7 @@ def candidate_energies_pj(space: Mapspace) -> Any:
             space.problem,
             new_record(UNROLLING),
             macro,
-            TECHNOLOGY,
+            lower_technology(space.architecture),
             VARIANT_ZIGZAG,
             space.array_dim,
             space.loop_dim,

@@ -103,7 +103,7 @@ def test_number_of_vectors() -> None:
 
 @pytest.mark.parametrize(("variant", "vector"), golden_vectors())
 def test_golden(variant: str, vector: dict[str, Any]) -> None:
-    report = macro_report(**parameters_of(vector), variant=variant)
+    report = macro_report(**parameters_of(vector), variant=variant, technology=TECHNOLOGY_28NM)
     assert_breakdown(report.energy_per_cycle_pj, vector["peak_energy_breakdown_pJ"], ENERGY_NAMES)
     assert_breakdown(report.clock_ns, vector["delay_breakdown_ns"], GATE_NAMES)
     assert_breakdown(report.area_mm2, vector["area_breakdown_mm2"], AREA_NAMES)

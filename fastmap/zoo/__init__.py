@@ -1,4 +1,4 @@
-"""Ready-made architectures, workloads, technologies and chips that ship with fastmap."""
+"""Ready-made architectures, workloads, technologies and memory costs that ship with fastmap."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ FOLDERS = {
     "architecture": "architectures",
     "workload": "workloads",
     "technology": "technologies",
-    "chip": "chips",
+    "memory": "memories",
 }
+_SUFFIXES = (".yaml", ".csv")
 
 
 def names(kind: str) -> tuple[str, ...]:
@@ -23,7 +24,7 @@ def names(kind: str) -> tuple[str, ...]:
     if not folder.is_dir():
         return ()
     entries = (entry.name for entry in folder.iterdir())
-    return tuple(sorted(name.removesuffix(".yaml") for name in entries if name.endswith(".yaml")))
+    return tuple(sorted(name.rsplit(".", 1)[0] for name in entries if name.endswith(_SUFFIXES)))
 
 
 def path(kind: str, name: str) -> Traversable:
@@ -31,7 +32,8 @@ def path(kind: str, name: str) -> Traversable:
     known = names(kind)
     if name not in known:
         raise InputError(f"the zoo has no {kind} {shown(name)}{closest(name, known)} (it has {listed(known)})")
-    return files(__name__) / _folder(kind) / f"{name}.yaml"
+    folder = files(__name__) / _folder(kind)
+    return next(file for suffix in _SUFFIXES if (file := folder / f"{name}{suffix}").is_file())
 
 
 def text(kind: str, name: str) -> str:
