@@ -162,6 +162,8 @@ class ChipFile(Spec):
         reported: what it reports.
         cycles_per_activation: cycles of one multiply-accumulate; left out: those of the array.
         transfers_per_cycle: how often a clock cycle runs through all blocks, which then cost and take as much more.
+        energy_comparable: whether the reported energy is of known switching and the same operands; else it stays out of
+            means.
         blocks: name -> blocks of one kind.
         notes: what a reader of the comparison should know, one sentence each.
     """
@@ -171,6 +173,7 @@ class ChipFile(Spec):
     reported: Reported
     cycles_per_activation: Positive | None = None
     transfers_per_cycle: Count = 1
+    energy_comparable: bool = True
     blocks: dict[str, Block]
     notes: list[str] = Field(default_factory=list)
 

@@ -95,6 +95,8 @@ class Evaluation:
     accesses: dict[str, list[dict[str, Any]]]
     #: operand -> one entry a memory level: how often each element of the operand moves, per direction
     moves: dict[str, list[dict[str, Any]]]
+    #: memory that leaks -> pJ during the latency, of all its instances; not part of `energy_pj`, nor of any objective
+    static_energy_pj: dict[str, float]
 
     @property
     def latency_ns(self) -> float:
@@ -136,6 +138,7 @@ class Evaluation:
             "edp_pj_ns": self.edp_pj_ns,
             "area_mm2": {"total": self.area_mm2.total, "imc": self.area_mm2.imc, "memory": self.area_mm2.memory},
             "utilization": {"array": self.utilization.array, "memory": dict(self.utilization.memory)},
+            "static_energy_pj": dict(self.static_energy_pj),
             "accesses": {o: [dict(level) for level in levels] for o, levels in self.accesses.items()},
             "mapping": self.mapping.to_dict(),
         }
@@ -315,6 +318,7 @@ def _evaluate(
             }
         }
     )
+    period_ns = array_clock_ns(architecture)
     return Evaluation(
         layer=layer.name,
         architecture=architecture.name,
@@ -329,7 +333,7 @@ def _evaluate(
             offload=float(cost[cost_kernels.OFFLOAD_CYCLES]),
             stall_per_port=stall_per_port,
         ),
-        clock_ns=array_clock_ns(architecture),
+        clock_ns=period_ns,
         area_mm2=architecture_area_mm2(architecture),
         utilization=Utilization(array=ideal / float(cost[cost_kernels.COMPUTE_CYCLES]), memory=fill),
         mapping=found,
@@ -342,7 +346,20 @@ def _evaluate(
         },
         accesses=accesses,
         moves=_moves(architecture, nest),
+        static_energy_pj=_static_energy_pj(architecture, float(cost[cost_kernels.LATENCY_CYCLES]) * period_ns),
     )
+
+
+def _static_energy_pj(architecture: Architecture, latency_ns: float) -> dict[str, float]:
+    """Return what each memory leaks in that time (1 mW during 1 ns is 1 pJ), in all its instances."""
+    sizes = architecture.array.dimensions
+    return {
+        memory.name: memory.leakage_mw
+        * latency_ns
+        * math.prod(size for name, size in sizes.items() if name not in memory.serves)
+        for memory in architecture.memories
+        if memory.leakage_mw
+    }
 
 
 def _moves(architecture: Architecture, nest: NestCost) -> dict[str, list[dict[str, Any]]]:

@@ -120,8 +120,10 @@ def macro_report(
     )
 
 
-def architecture_report(architecture: Architecture, variant: str = "zigzag") -> MacroReport:
-    """Compute the peak figures of an architecture's array.
+def architecture_report(
+    architecture: Architecture, variant: str = "zigzag", technology: Technology | None = None
+) -> MacroReport:
+    """Compute the peak figures of an architecture's array, in another technology than its own if one is given.
 
     Raises:
         InputError: the array is a plain MAC array, or outside of what the model covers.
@@ -145,7 +147,7 @@ def architecture_report(architecture: Architecture, variant: str = "zigzag") -> 
         input_toggle_rate=array.input_toggle_rate,
         weight_density=array.weight_density,
         variant=variant,
-        technology=architecture.technology,
+        technology=technology or architecture.technology,
     )
 
 

@@ -1,29 +1,34 @@
 """The macro model against published chips: what is reported, and what the model says.
 
-Each chip is modelled three times: by its own structure (`fastmap.chip`), and by the generic macro of its array, once as
+Each of the chips that the model was fitted on is modelled three times: by its own structure (`fastmap.chip`), and by the generic macro of its array, once as
 the authors publish it (28 nm constants at the chip's supply, everything switching) and once with the chip's node, toggle
-rate and weight density.
+rate and weight density. Further chips, which nobody fitted anything to, are modelled by the generic macro alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastmap import zoo
-from fastmap._spec import listed, shown
-from fastmap.chip import ChipCosts, ChipFile, chip_costs
+from fastmap._spec import Bits, Count, Name, Positive, Spec, listed, shown
+from fastmap.chip import ChipCosts, ChipFile, Reported, chip_costs
 from fastmap.errors import InputError
 from fastmap.loading import load_architecture, load_chip
 from fastmap.macro import MacroReport, macro_report
+from fastmap.memory_costs import DEFAULT_SRAM, memory_cost
+from fastmap.readers.source import parse_document
 from fastmap.technology import DEFAULT, Technology, load_technology
 
-__all__ = ["METRICS", "VALIDATED", "ChipValidation", "Figures", "validate_chip", "validate_chips"]
+__all__ = ["METRICS", "VALIDATED", "ChipValidation", "Figures", "FurtherValidation", "further_chips", "validate_chip", "validate_chips"]
 
 #: The chips that the authors compare their model with.
 VALIDATED = ("aimc1", "aimc2", "aimc3", "dimc1", "dimc2", "dimc3", "dimc4")
+#: Shares of inputs that toggle and weights that are not zero, where a paper says nothing: what the authors assume.
+ASSUMED_SHARE = 0.5
 #: What is compared.
 METRICS = ("energy_per_mac_fj", "clock_ns", "area_mm2")
 
@@ -60,6 +65,7 @@ class ChipValidation:
     supply_v: float
     input_toggle_rate: float
     weight_density: float
+    energy_comparable: bool
     reported: Figures
     model: Figures
     energy_breakdown_fj: dict[str, float]
@@ -134,7 +140,7 @@ def validate_chip(name_or_path: str | Path) -> ChipValidation:
         "generic": _of_macro(generic(published, 1.0, 1.0)),
         "generic_switching": _of_macro(generic(technology, array.input_toggle_rate, array.weight_density)),
     }
-    reported = _reported(chip)
+    reported = _reported(chip.reported)
     return ChipValidation(
         name=architecture.name,
         citation=chip.citation,
@@ -143,6 +149,7 @@ def validate_chip(name_or_path: str | Path) -> ChipValidation:
         supply_v=technology.supply_v,
         input_toggle_rate=array.input_toggle_rate,
         weight_density=array.weight_density,
+        energy_comparable=chip.energy_comparable,
         reported=reported,
         energy_breakdown_fj=costs.energy_per_mac_fj,
         area_breakdown_mm2=costs.area_mm2,
@@ -153,12 +160,113 @@ def validate_chip(name_or_path: str | Path) -> ChipValidation:
     )
 
 
-def _reported(chip: ChipFile) -> Figures:
-    per_watt = chip.reported.tops_per_watt
+class _MacroParameters(Spec):
+    """Parameters of the generic macro, as `fastmap.macro.macro_report` takes them."""
+
+    kind: Literal["analog", "digital"]
+    columns: Count
+    rows: Count
+    banks: Count
+    activation_bits: Bits
+    weight_bits: Bits
+    bits_per_cycle: Bits
+    group_depth: Count
+    adc_bits: Positive | None = None
+
+
+class _FurtherChip(Spec):
+    """A chip that the model was not fitted on."""
+
+    citation: Name
+    row: Name
+    node_nm: Positive
+    supply_v: Positive
+    macro: _MacroParameters
+    reported: Reported
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class FurtherValidation:
+    """A chip that the model was not fitted on: figures reported, and of the generic macro.
+
+    Attributes:
+        row: its row in the database of UIUC.
+        generic: everything switches.
+        generic_switching: half of the inputs and of the weights do (`ASSUMED_SHARE`).
+        ratio: model -> metric -> modelled / reported.
+    """
+
+    name: str
+    citation: str
+    row: str
+    kind: str
+    node_nm: float
+    supply_v: float
+    reported: Figures
+    generic: Figures
+    generic_switching: Figures
+    ratio: dict[str, dict[str, float]]
+    note: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a copy as plain dictionaries and numbers, fit for JSON."""
+        return asdict(self)
+
+
+def further_chips() -> list[FurtherValidation]:
+    """Compare the generic macro with chips that it was not fitted on: an out-of-sample check."""
+    return [_further(name, chip) for name, chip in _further_file().items()]
+
+
+@cache
+def _further_file() -> dict[str, _FurtherChip]:
+    document = parse_document(zoo.text("chips", "further"), "further.yaml (zoo)")
+    document.refuse_duplicates()
+    return {name: document.parse(_FurtherChip, data, (name,)) for name, data in document.data.items()}
+
+
+def _further(name: str, chip: _FurtherChip) -> FurtherValidation:
+    technology = load_technology(DEFAULT).at(node_nm=chip.node_nm, supply_v=chip.supply_v)
+    macro = chip.macro
+    row_bits = macro.columns * macro.weight_bits
+    cells = memory_cost(DEFAULT_SRAM, row_bits * macro.rows * macro.group_depth, row_bits)
+    assert cells.area_mm2 is not None  # the table has it
+
+    def generic(share: float) -> Figures:
+        return _of_macro(
+            macro_report(
+                **macro.model_dump(),
+                cells_area_mm2=(cells.area_mm2 or 0.0) / (macro.columns * macro.rows),
+                input_toggle_rate=share,
+                weight_density=share,
+                variant="zigzag-imc",
+                technology=technology,
+            )
+        )
+
+    models = {"generic": generic(1.0), "generic_switching": generic(ASSUMED_SHARE)}
+    reported = _reported(chip.reported)
+    return FurtherValidation(
+        name=name,
+        citation=chip.citation,
+        row=chip.row,
+        kind=macro.kind,
+        node_nm=chip.node_nm,
+        supply_v=chip.supply_v,
+        reported=reported,
+        ratio={model: figures.over(reported) for model, figures in models.items()},
+        note=chip.note,
+        **models,
+    )
+
+
+def _reported(reported: Reported) -> Figures:
+    per_watt = reported.tops_per_watt
     return Figures(
         None if per_watt is None else 2000.0 / per_watt,
-        chip.reported.clock_ns,
-        chip.reported.area_mm2,
+        reported.clock_ns,
+        reported.area_mm2,
         tops_per_watt=per_watt,
     )
 

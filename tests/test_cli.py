@@ -122,7 +122,7 @@ def test_the_installed_command_is_the_module() -> None:
 
 def test_zoo(cli: Callable[..., str]) -> None:
     names = parsed(cli("zoo", "--json"))
-    assert names == {"architecture": list(zoo.names("architecture")), "workload": list(zoo.names("workload"))}
+    assert names == {kind: list(zoo.names(kind)) for kind in zoo.FOLDERS}
     table = cli("zoo")
     for kind, each in names.items():
         for name in each:
@@ -171,7 +171,7 @@ CONTRACT = {
 }
 NUMBERS = {"clock_ns", "latency_ns", "edp_pj_ns"}
 #: What we give beyond the contract.
-EXTRA = {"layer", "architecture", "cost_model", "accesses"}
+EXTRA = {"layer", "architecture", "cost_model", "accesses", "static_energy_pj"}
 
 
 def check_contract(data: dict[str, Any], architecture: fm.Architecture) -> None:

@@ -1,4 +1,4 @@
-"""Ready-made architectures, workloads, technologies and memory costs that ship with fastmap."""
+"""Ready-made architectures, workloads, technologies, memory costs and figures of chips that ship with fastmap."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ FOLDERS = {
     "workload": "workloads",
     "technology": "technologies",
     "memory": "memories",
+    "chips": "chips",
 }
 _SUFFIXES = (".yaml", ".csv")
 
