@@ -8,7 +8,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, model_validator
 
-from fastmap._spec import Bits, Cost, Count, Name, Positive, RuleError, Share, Spec, closest, label, listed, must, shown, whole
+from fastmap._spec import (
+    Bits,
+    Cost,
+    Count,
+    Name,
+    Positive,
+    RuleError,
+    Share,
+    Spec,
+    closest,
+    label,
+    listed,
+    must,
+    shown,
+    whole,
+)
 from fastmap.dimensions import DIRECTIONS, OPERANDS, READING
 from fastmap.errors import InputError
 from fastmap.technology import DEFAULT, Technology, load_technology

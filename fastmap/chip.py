@@ -79,7 +79,9 @@ class Block(Spec):
     count: Cost = 1.0
     per: Literal["bank", "column", "row", "position"] = "column"
     active: Cost | None = None
-    switching: Annotated[list[Literal["inputs", "weights"]], BeforeValidator(_one_or_more)] = Field(default_factory=list)
+    switching: Annotated[list[Literal["inputs", "weights"]], BeforeValidator(_one_or_more)] = Field(
+        default_factory=list
+    )
     stage: Natural | None = None
 
     @model_validator(mode="after")
@@ -96,7 +98,9 @@ class Block(Spec):
             raise RuleError(f"a block of kind {self.kind} needs the key component")
         inputs = self.inputs or 2
         if self.kind == "adder_tree" and (inputs < 2 or inputs & (inputs - 1)):
-            raise RuleError(f"the inputs of an adder tree must be a power of two and at least 2, not {inputs}", ("inputs",))
+            raise RuleError(
+                f"the inputs of an adder tree must be a power of two and at least 2, not {inputs}", ("inputs",)
+            )
         if self.kind == "accumulator" and (self.input_bits or 0) > (self.bits or 0):
             raise RuleError("an accumulator is at least as wide as what it adds", ("input_bits",))
         return self

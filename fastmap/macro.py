@@ -213,8 +213,8 @@ def _constants(technology: Technology | str | Path | None, macro: Macro) -> Cons
     low, high = found.adc_bits_range
     if macro.is_analog and not low <= macro.adc_bits <= high:
         raise InputError(
-            f"adc_bits must be between {low:g} and {high:g}, where the fits of the converters of {found.name} hold, not "
-            f"{macro.adc_bits:g}"
+            f"adc_bits must be between {low:g} and {high:g}, where the fits of the converters of {found.name} hold, "
+            f"not {macro.adc_bits:g}"
         )
     return found.kernel
 

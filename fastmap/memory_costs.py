@@ -157,7 +157,9 @@ def _parse(text: str, file: str) -> Table:
         reader.fieldnames = columns
         for name in columns:
             if name not in COLUMNS:
-                raise InputError(f"{file}: unknown column {shown(name)}{closest(name, COLUMNS)} (known: {listed(COLUMNS)})")
+                raise InputError(
+                    f"{file}: unknown column {shown(name)}{closest(name, COLUMNS)} (known: {listed(COLUMNS)})"
+                )
         for name, needed in COLUMNS.items():
             if needed and name not in columns:
                 raise InputError(f"{file}: the column {name} is missing")
@@ -190,11 +192,11 @@ def _entry(row: dict[str | None, Any], where: str) -> Entry:
             value = math.nan
         whole = name in ("rows", "width_bits")
         if not 0 < value < 1e15 or (whole and value != int(value)):
-            raise InputError(f"{where}, {name}: must be a positive {'integer' if whole else 'number'}, not {shown(text)}")
+            raise InputError(
+                f"{where}, {name}: must be a positive {'integer' if whole else 'number'}, not {shown(text)}"
+            )
         values[name] = value
-    return Entry(
-        int(values["rows"] or 0), int(values["width_bits"] or 0), tuple(values[name] for name in _QUANTITIES)
-    )
+    return Entry(int(values["rows"] or 0), int(values["width_bits"] or 0), tuple(values[name] for name in _QUANTITIES))
 
 
 def _from_table(table: Table, source: str, rows: int, width_bits: int) -> MemoryCost:
@@ -205,8 +207,8 @@ def _from_table(table: Table, source: str, rows: int, width_bits: int) -> Memory
     if found is None:
         all_rows = [entry.rows for entry in table.entries]
         raise InputError(
-            f"{source} covers {min(all_rows)} to {max(all_rows)} rows of {min(widths)} to {widest} bits, but not {rows} "
-            f"rows of {width_bits} bits; nothing is extrapolated"
+            f"{source} covers {min(all_rows)} to {max(all_rows)} rows of {min(widths)} to {widest} bits, but not "
+            f"{rows} rows of {width_bits} bits; nothing is extrapolated"
         )
     quantities, interpolated = found
     values = dict(zip(_QUANTITIES, quantities, strict=True))
@@ -216,9 +218,7 @@ def _from_table(table: Table, source: str, rows: int, width_bits: int) -> Memory
     read_pj, write_pj = values.pop("read_energy_pj"), values.pop("write_energy_pj")
     assert read_pj is not None  # a table has them in every row
     assert write_pj is not None
-    return MemoryCost(
-        source, read_pj, write_pj, provenance=table.provenance, interpolated=interpolated, **values
-    )
+    return MemoryCost(source, read_pj, write_pj, provenance=table.provenance, interpolated=interpolated, **values)
 
 
 def _interpolate(entries: Sequence[Entry], rows: int, width_bits: int) -> tuple[tuple[float | None, ...], bool] | None:
@@ -260,14 +260,16 @@ def _cacti(rows: int, width_bits: int) -> MemoryCost:
         import hwcomponents_cacti
     except ImportError:
         raise InputError(
-            "the source cacti needs the package hwcomponents-cacti, for Python 3.12 or later (pip install 'fastmap[cacti]')"
+            "the source cacti needs hwcomponents-cacti, for Python 3.12 or later: pip install 'fastmap[cacti]'"
         ) from None
     program = Path(hwcomponents_cacti.__file__).parent / "cacti" / "cacti"
     _check_runs(program)
     try:
         memory = hwcomponents_cacti.SRAM(tech_node=CACTI_NODE_NM * 1e-9, width=width_bits, depth=rows)
     except Exception as error:  # whatever CACTI dislikes, the package raises as a bare Exception
-        raise InputError(f"CACTI gives nothing for {rows} rows of {width_bits} bits: {_last_line(str(error))}") from None
+        raise InputError(
+            f"CACTI gives nothing for {rows} rows of {width_bits} bits: {_last_line(str(error))}"
+        ) from None
     return MemoryCost(
         "cacti",
         memory.read_energy * 1e12,
@@ -289,9 +291,10 @@ def _check_runs(program: Path) -> None:
     except OSError as error:
         told = error.strerror or str(error)
     if told:
+        reason = _last_line(told.splitlines()[0])
         raise InputError(
-            f"the CACTI binary of hwcomponents-cacti does not run on this machine ({_last_line(told.splitlines()[0])}); "
-            f"use the shipped table {DEFAULT_SRAM} or a CSV file instead"
+            f"the CACTI binary of hwcomponents-cacti does not run on this machine ({reason}); use "
+            f"the shipped table {DEFAULT_SRAM} or a CSV file instead"
         )
 
 

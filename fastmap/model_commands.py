@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +22,22 @@ RESULTS = "results"
 def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the commands; `command(name, run, help)` makes the parser of one."""
     validate = command("validate", _validate, "compare the macro model with published chips")
-    validate.add_argument("chip", nargs="*", metavar="ARCH", help="architectures with a section chip (default: the seven)")
+    validate.add_argument(
+        "chip", nargs="*", metavar="ARCH", help="architectures with a section chip (default: the seven)"
+    )
     validate.add_argument("--further", action="store_true", help="also chips that the model was not fitted on")
     _save(validate)
 
     peak = command("peak", _peak, "what analog and digital macros do at best, alone and with buffers")
-    peak.add_argument("--kind", nargs="+", default=["analog", "digital"], metavar="KIND", help="analog, digital, or both")
-    peak.add_argument("--size", nargs="+", type=int, metavar="N", help="cells a side (default: 32 to 1024, the paper's)")
-    peak.add_argument("--bits", nargs="+", type=int, default=[8], metavar="N", help="of inputs and weights (default: 8)")
+    peak.add_argument(
+        "--kind", nargs="+", default=["analog", "digital"], metavar="KIND", help="analog, digital, or both"
+    )
+    peak.add_argument(
+        "--size", nargs="+", type=int, metavar="N", help="cells a side (default: 32 to 1024, the paper's)"
+    )
+    peak.add_argument(
+        "--bits", nargs="+", type=int, default=[8], metavar="N", help="of inputs and weights (default: 8)"
+    )
     peak.add_argument(
         "--bits-per-cycle", nargs="+", type=int, default=[], metavar="N", help="default: 2 if analog, 1 if digital"
     )
@@ -36,8 +45,12 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
         "--adc-bits", nargs="+", type=float, default=[], metavar="N", help="default: bits a cycle + log2(rows) / 2"
     )
     peak.add_argument("--banks", type=int, default=1, metavar="N", help="macros side by side (default: 1)")
-    peak.add_argument("--group-depth", type=int, default=1, metavar="N", help="weights behind each multiplier (default: 1)")
-    peak.add_argument("--input-toggle-rate", type=float, default=1.0, metavar="SHARE", help="of input bits (default: 1)")
+    peak.add_argument(
+        "--group-depth", type=int, default=1, metavar="N", help="weights behind each multiplier (default: 1)"
+    )
+    peak.add_argument(
+        "--input-toggle-rate", type=float, default=1.0, metavar="SHARE", help="of input bits (default: 1)"
+    )
     peak.add_argument("--weight-density", type=float, default=1.0, metavar="SHARE", help="of weight bits (default: 1)")
     peak.add_argument("--memory", default="cacti_28nm", metavar="SOURCE", help="costs of cells and buffer, see memory")
     peak.add_argument("--variant", default="paper", metavar="MODEL", help="paper (default), zigzag-imc or zigzag")
@@ -92,7 +105,7 @@ def _validate(options: argparse.Namespace) -> int:
     if others:
         data["further_chips"] = [chip.to_dict() for chip in others]
         shown += "\n\n" + text.further(others)
-    _show(options, "validation", data, shown, [lambda path=path: draw_validation(chips, path) for path in pictures])
+    _show(options, "validation", data, shown, [partial(draw_validation, chips, path) for path in pictures])
     return 0
 
 
@@ -117,7 +130,7 @@ def _peak(options: argparse.Namespace) -> int:
         technology=technology(options),
     )
     data = {"variant": options.variant, "points": [point.to_dict() for point in points]}
-    _show(options, "peak", data, text.peaks(points), [lambda path=path: draw_peaks(points, path) for path in pictures])
+    _show(options, "peak", data, text.peaks(points), [partial(draw_peaks, points, path) for path in pictures])
     return 0
 
 

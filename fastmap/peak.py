@@ -97,7 +97,13 @@ def peak_points(
         for each, resolution in itertools.product(serial, resolutions):
             points.append(
                 peak_point(
-                    kind, size, activation_bits=width, weight_bits=width, bits_per_cycle=each, adc_bits=resolution, **common
+                    kind,
+                    size,
+                    activation_bits=width,
+                    weight_bits=width,
+                    bits_per_cycle=each,
+                    adc_bits=resolution,
+                    **common,
                 )
             )
     return points
@@ -141,7 +147,9 @@ def peak_point(
     if kind not in BITS_PER_CYCLE:
         raise InputError(f"kind must be one of {', '.join(BITS_PER_CYCLE)}, not {kind!r}")
     if weight_bits < 1 or size < 1 or size % weight_bits:
-        raise InputError(f"an array of {size} x {size} cells has no whole number of columns of {weight_bits}-bit weights")
+        raise InputError(
+            f"an array of {size} x {size} cells has no whole number of columns of {weight_bits}-bit weights"
+        )
     node = load_technology(DEFAULT if technology is None else technology)
     columns, rows = size // weight_bits, size
     serial = BITS_PER_CYCLE[kind] if bits_per_cycle is None else bits_per_cycle

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-
 from fastmap import zoo
 from fastmap._spec import Name, Positive, RuleError, Spec, closest, listed, must, real, shown
 from fastmap.errors import InputError

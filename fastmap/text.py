@@ -208,7 +208,7 @@ def explain(evaluation: Evaluation, architecture: Architecture, also: Sequence[s
 def figures(evaluation: Evaluation, also: Sequence[str] = ()) -> str:
     """The main figures, a line each."""
     area = evaluation.area_mm2
-    lines = (
+    lines: tuple[tuple[str, str], ...] = (
         ("energy", f"{energy(evaluation.energy_pj.total)} ({energy(evaluation.energy_pj.mac)} in the array)"),
         (
             "latency",
@@ -613,9 +613,7 @@ def peaks(points: Sequence[PeakPoint]) -> str:
         "macro, cells a side", "<bits", "ADC bits", "clock, ns", "TOPS", "TOPS/W", "TOPS/mm2",
         "TOPS/W with buffers", "TOPS/mm2 with buffers", "mm2 with buffers",
     )  # fmt: skip
-    return "\n\n".join(
-        [table(header, rows), _by_row("energy, fJ per MAC", energies), _by_row("area, mm2", areas)]
-    )
+    return "\n\n".join([table(header, rows), _by_row("energy, fJ per MAC", energies), _by_row("area, mm2", areas)])
 
 
 def _by_row(title: str, lines: dict[str, dict[str, float]]) -> str:

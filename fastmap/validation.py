@@ -1,8 +1,9 @@
 """The macro model against published chips: what is reported, and what the model says.
 
-Each of the chips that the model was fitted on is modelled three times: by its own structure (`fastmap.chip`), and by the generic macro of its array, once as
-the authors publish it (28 nm constants at the chip's supply, everything switching) and once with the chip's node, toggle
-rate and weight density. Further chips, which nobody fitted anything to, are modelled by the generic macro alone.
+Each of the chips that the model was fitted on is modelled three times: by its own structure (`fastmap.chip`), and by
+the generic macro of its array, once as the authors publish it (28 nm constants at the chip's supply, everything
+switching) and once with the chip's node, toggle rate and weight density. Further chips, which nobody fitted anything
+to, are modelled by the generic macro alone.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Literal
 
 from fastmap import zoo
 from fastmap._spec import Bits, Count, Name, Positive, Spec, listed, shown
-from fastmap.chip import ChipCosts, ChipFile, Reported, chip_costs
+from fastmap.chip import ChipCosts, Reported, chip_costs
 from fastmap.errors import InputError
 from fastmap.loading import load_architecture, load_chip
 from fastmap.macro import MacroReport, macro_report
@@ -23,7 +24,16 @@ from fastmap.memory_costs import DEFAULT_SRAM, memory_cost
 from fastmap.readers.source import parse_document
 from fastmap.technology import DEFAULT, Technology, load_technology
 
-__all__ = ["METRICS", "VALIDATED", "ChipValidation", "Figures", "FurtherValidation", "further_chips", "validate_chip", "validate_chips"]
+__all__ = [
+    "METRICS",
+    "VALIDATED",
+    "ChipValidation",
+    "Figures",
+    "FurtherValidation",
+    "further_chips",
+    "validate_chip",
+    "validate_chips",
+]
 
 #: The chips that the authors compare their model with.
 VALIDATED = ("aimc1", "aimc2", "aimc3", "dimc1", "dimc2", "dimc3", "dimc4")

@@ -177,7 +177,9 @@ def test_layer_macros(variant: str) -> None:
         clock = model.clock_ns(macro, TECHNOLOGY_28NM, CODES[variant])
         assert_breakdown(clock._asdict(), entry["clock_ns"], GATE_NAMES)
         assert clock.total == pytest.approx(entry["clock_total_ns"], rel=TOLERANCE)
-        assert_breakdown(model.area_mm2(macro, TECHNOLOGY_28NM, CODES[variant])._asdict(), entry["area_mm2"], AREA_NAMES)
+        assert_breakdown(
+            model.area_mm2(macro, TECHNOLOGY_28NM, CODES[variant])._asdict(), entry["area_mm2"], AREA_NAMES
+        )
 
 
 def test_layers_cover_what_full_use_does_not() -> None:

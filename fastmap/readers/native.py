@@ -199,7 +199,7 @@ def architecture(document: Document, name: str) -> Architecture:
             technology = load_technology(file.technology)
         except InputError as error:
             raise document.error(("technology",), str(error)) from None
-    remarks = ()
+    remarks: tuple[str, ...] = ()
     if file.chip is not None:
         remarks = ("its mappings are costed with the generic macro of its array; its chip section is for validate",)
     data = {
