@@ -27,7 +27,7 @@ VARIANT_ZIGZAG = 0
 VARIANT_ZIGZAG_IMC = 1
 #: The model behind the figures of the paper (branch of zigzag-imc): as zigzag-imc but for accumulators, whose first bit
 #: settles with the sum, whose energy goes by the ADC's bits, and whose registers take area even where nothing is
-#: accumulated.
+#: accumulated. (Precharging of cell groups, of which the paper has none, is as in the others.)
 VARIANT_PAPER = 2
 
 

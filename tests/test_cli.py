@@ -687,7 +687,7 @@ ON_THE_LINE: list[tuple[tuple[str, ...], str]] = [
     (("count", "ds_cnn", "--arch", "nope"), "there is no architecture nope"),
     (("macro", "nope"), "there is no architecture nope"),
     (("macro", "ds_cnn"), "there is no architecture ds_cnn"),
-    (("macro", "aimc", "--variant", "paper"), "variant must be one of zigzag, zigzag-imc"),
+    (("macro", "aimc", "--variant", "ideal"), "variant must be one of zigzag, zigzag-imc, paper"),
     (("zoo", "aimcc"), "the zoo has no aimcc; did you mean aimc?"),
 ]
 

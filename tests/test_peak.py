@@ -72,7 +72,7 @@ def test_figures_7_and_8(entry: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("entry", REFERENCE, ids=lambda entry: f"{entry['imc_type']}-{entry['rows']}")
 def test_clock_by_component(entry: dict[str, Any]) -> None:
-    """The paper's bars of Fig. 8, but for its accumulator of digital macros, whose bar is not what its clock contains."""
+    """The bars of Fig. 8, but for the accumulator of digital macros, whose bar is not what the clock contains."""
     ours = peak_point(kind_of(entry), entry["rows"]).macro.clock_ns
     theirs = {key.split("_")[2].split(" ")[0]: value for key, value in entry["tclk_breakdown"].items()}
     assert ours["mults"] == pytest.approx(theirs["mults"])
@@ -94,7 +94,7 @@ def test_one_call_gives_all_of_the_paper() -> None:
 
 
 def test_what_the_paper_claims_of_peaks() -> None:
-    """Digital macros are denser at every size; analog ones are more efficient from 128 cells a side, alone and with buffers."""
+    """Digital macros are denser at every size; analog ones more efficient from 128 cells a side on."""
     points = {(point.kind, point.size): point for point in peak_points()}
     for size in PAPER_SIZES:
         analog, digital = points["analog", size], points["digital", size]
