@@ -147,6 +147,8 @@ class Array(Spec):
     #: Share of input bits that switch in a cycle, and of weight bits that are not zero; energies go with them.
     input_toggle_rate: Share = 1.0
     weight_density: Share = 1.0
+    #: Whose variant of the macro model: that of ZigZag 3.9.1, of zigzag-imc, or of the paper (ICCAD 2023).
+    macro_model: Literal["zigzag", "zigzag-imc", "paper"] = "zigzag"
     #: Energy of one multiply-accumulate and area of one unit, of a plain MAC array.
     unit_energy_pj: Cost = 0.0
     unit_area_mm2: Cost = 0.0
@@ -178,6 +180,8 @@ class Array(Spec):
             raise RuleError(f"a {self.kind} array has no converters", ("adc_bits",))
         if self.kind == "mac" and (self.input_toggle_rate, self.weight_density) != (1.0, 1.0):
             raise RuleError("a plain MAC array has one energy whatever switches", ("input_toggle_rate",))
+        if self.kind == "mac" and self.macro_model != "zigzag":
+            raise RuleError("a plain MAC array has no macro model", ("macro_model",))
         if self.kind == "digital" and self.rows & (self.rows - 1):
             raise RuleError(
                 f"the rows of a digital array must be a power of two for its adder trees, not {self.rows}",
@@ -238,6 +242,8 @@ class Architecture(Spec):
         self._check_ports()
         if self.array.kind != "mac":
             self._check_cells()
+        elif self.technology is not None:
+            raise RuleError("a plain MAC array has costs of its own, to which no technology applies", ("technology",))
         return self
 
     def _check_order(self) -> None:

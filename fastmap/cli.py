@@ -184,7 +184,7 @@ def _parser() -> Parser:
 
     macro = _command(commands, "macro", _macro, "energy, clock, area and peak figures of an array")
     macro.add_argument("arch", nargs="+", metavar="ARCH", help="architectures: zoo names or files")
-    macro.add_argument("--variant", default="zigzag", metavar="MODEL", help="zigzag (default), zigzag-imc or paper")
+    macro.add_argument("--variant", metavar="MODEL", help="zigzag, zigzag-imc or paper (default: the architecture's)")
     model_commands.technology_options(macro)
 
     model_commands.add(functools.partial(_command, commands))

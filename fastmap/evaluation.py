@@ -16,7 +16,7 @@ from fastmap.errors import MappingError
 from fastmap.kernels import cost as cost_kernels
 from fastmap.kernels.array import array_use
 from fastmap.kernels.evaluate import prefix_tables
-from fastmap.kernels.macro import VARIANT_ZIGZAG, area_mm2, array_energy_pj, clock_ns
+from fastmap.kernels.macro import area_mm2, array_energy_pj, clock_ns
 from fastmap.kernels.problem import MAX_LEVELS, MAX_LOOPS, SCRATCH, UNROLLING, tensor_size, unroll
 from fastmap.kernels.traffic import (
     ACCESSES,
@@ -30,7 +30,7 @@ from fastmap.kernels.traffic import (
     weight_change_pj,
 )
 from fastmap.layer import Layer
-from fastmap.lowering import lower, lower_macro, lower_spatial, lower_technology, new_record
+from fastmap.lowering import lower, lower_macro, lower_spatial, lower_technology, lower_variant, new_record
 from fastmap.mapping import Loop, Mapping, SpatialMapping
 
 
@@ -148,7 +148,7 @@ def array_clock_ns(architecture: Architecture) -> float:
     """Clock period of the array in ns; 1 for a plain MAC array, whose clock ZigZag does not model."""
     if architecture.array.kind == "mac":
         return 1.0
-    return float(clock_ns(lower_macro(architecture), lower_technology(architecture), VARIANT_ZIGZAG).total)
+    return float(clock_ns(lower_macro(architecture), lower_technology(architecture), lower_variant(architecture)).total)
 
 
 def architecture_area_mm2(architecture: Architecture) -> AreaMm2:
@@ -157,7 +157,7 @@ def architecture_area_mm2(architecture: Architecture) -> AreaMm2:
     if array.kind == "mac":
         imc = array.unit_area_mm2 * np.prod(list(array.dimensions.values()), dtype=float)
     else:
-        imc = area_mm2(lower_macro(architecture), lower_technology(architecture), VARIANT_ZIGZAG).total
+        imc = area_mm2(lower_macro(architecture), lower_technology(architecture), lower_variant(architecture)).total
     memory = sum(each.area_mm2 for each in architecture.memories)
     return AreaMm2(total=float(imc + memory), imc=float(imc), memory=float(memory))
 
@@ -397,9 +397,18 @@ def _array_breakdown_pj(
 ) -> dict[str, float]:
     if architecture.array.kind == "mac":
         return {"mac_units": architecture.array.unit_energy_pj * layer.macs}
-    rows, columns, activations = array_use(nest.problem, nest.unrolling, nest.array_dim, nest.loop_dim, nest.factor)
+    rows, adder_rows, columns, activations = array_use(
+        nest.problem, nest.unrolling, nest.array_dim, nest.loop_dim, nest.factor
+    )
     energy = array_energy_pj(
-        lower_macro(architecture), lower_technology(architecture), VARIANT_ZIGZAG, rows, rows, columns, activations, 0.0
+        lower_macro(architecture),
+        lower_technology(architecture),
+        lower_variant(architecture),
+        rows,
+        adder_rows,
+        columns,
+        activations,
+        0.0,
     )
     return {**{name: float(value) for name, value in energy._asdict().items()}, "local_bl_precharging": precharging_pj}
 

@@ -33,6 +33,12 @@ REPAIRS = {
     "own_partners": problem_kernels.OWN_PARTNERS,
     "full_tiles": problem_kernels.FULL_TILES,
 }
+#: Name of each macro model -> the kernels' constant.
+MACRO_MODELS = {
+    "zigzag": macro_kernels.VARIANT_ZIGZAG,
+    "zigzag-imc": macro_kernels.VARIANT_ZIGZAG_IMC,
+    "paper": macro_kernels.VARIANT_PAPER,
+}
 #: Name of each cost model -> the repairs that it makes to ZigZag's numbers.
 COST_MODELS = {"zigzag": 0, "corrected": problem_kernels.ALL_REPAIRS}
 
@@ -193,6 +199,11 @@ def lower_macro(architecture: Architecture) -> Any:
         input_toggle_rate=array.input_toggle_rate,
         weight_density=array.weight_density,
     )
+
+
+def lower_variant(architecture: Architecture) -> int:
+    """Return the kernels' constant of an array's macro model."""
+    return MACRO_MODELS[architecture.array.macro_model]
 
 
 def lower_technology(architecture: Architecture) -> macro_kernels.Technology:

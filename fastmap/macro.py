@@ -121,9 +121,9 @@ def macro_report(
 
 
 def architecture_report(
-    architecture: Architecture, variant: str = "zigzag", technology: Technology | None = None
+    architecture: Architecture, variant: str | None = None, technology: Technology | None = None
 ) -> MacroReport:
-    """Compute the peak figures of an architecture's array, in another technology than its own if one is given.
+    """Compute the peak figures of an architecture's array, by its own variant and technology unless others are given.
 
     Raises:
         InputError: the array is a plain MAC array, or outside of what the model covers.
@@ -146,7 +146,7 @@ def architecture_report(
         cells_area_mm2=architecture.cells.area_mm2,
         input_toggle_rate=array.input_toggle_rate,
         weight_density=array.weight_density,
-        variant=variant,
+        variant=array.macro_model if variant is None else variant,
         technology=technology or architecture.technology,
     )
 

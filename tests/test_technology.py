@@ -13,9 +13,9 @@ from fastmap import zoo
 from fastmap.cli import main
 from fastmap.errors import InputError
 from fastmap.evaluation import architecture_area_mm2, array_clock_ns
-from fastmap.kernels.macro import TECHNOLOGY_28NM
+from fastmap.kernels.macro import TECHNOLOGY_28NM, adder_tree_energy_pj
 from fastmap.loading import load_architecture
-from fastmap.macro import macro_report
+from fastmap.macro import architecture_report, macro_report
 from fastmap.technology import ConstantsFile, load_technology
 
 DIGITAL: dict[str, Any] = {
@@ -221,3 +221,57 @@ def test_the_command_scales(capsys: pytest.CaptureFixture[str]) -> None:
     assert scaled["tops_per_watt"] == pytest.approx(plain["tops_per_watt"] * 28 / 22 * (0.9 / 0.8) ** 2)
     assert main(("macro", "dimc", "--node-nm", "5")) == 2
     assert "not from 28 to 5 nm" in capsys.readouterr().err
+
+
+# Variants of the macro model
+
+
+@pytest.mark.parametrize("variant", ["zigzag", "zigzag-imc", "paper"])
+def test_architectures_take_a_macro_model(variant: str, tmp_path: Path) -> None:
+    """Clock and energy of a layer that fills the array are the macro's own figures."""
+    architecture = with_changes(tmp_path, array={"macro_model": variant})
+    array = architecture.array
+    full = fm.Layer(K=array.columns, C=array.rows, OX=3, OY=5)
+    mapping = fm.Mapping.from_dict(
+        {"spatial": {"D1": {"K": array.columns}, "D2": {"C": array.rows}}, "temporal": [["OX", 3], ["OY", 5]]}
+    )
+    found = fm.evaluate(full, architecture, mapping)
+    report = architecture_report(architecture)
+    assert report.variant == variant
+    assert found.clock_ns == pytest.approx(report.clock_ns["total"])
+    assert found.energy_pj.mac * 1000 / full.macs == pytest.approx(report.energy_per_mac_fj)
+    again = fm.search(full, architecture, objective="energy").best[0]
+    assert again.energy_pj.total <= found.energy_pj.total * (1 + 1e-12)
+
+
+def test_replicated_weights_add_fewer_rows_than_get_inputs(tmp_path: Path) -> None:
+    """Of a diagonal, zigzag-imc's adder trees count the rows that an output adds, ZigZag's all that get an input."""
+    layer = fm.Layer(K=4, C=2, OX=8, OY=8, FX=3, FY=3)
+    mapping = fm.Mapping.from_dict(
+        {"spatial": {"D1": {"K": 4, "OX": 4}, "D2": {"C": 2, "FX": 3}}, "temporal": [["FY", 3], ["OX", 2], ["OY", 8]]}
+    )
+    memories = yaml.safe_load(zoo.text("architecture", "dimc"))["memories"]
+    memories["rf_1B"]["size_bytes"] = 4  # inputs of four columns
+    energies = {
+        variant: fm.evaluate(
+            layer, with_changes(tmp_path, array={"macro_model": variant}, memories=memories), mapping
+        ).energy_pj
+        for variant in ("zigzag", "zigzag-imc")
+    }
+    rows = with_changes(tmp_path).array.rows
+    cycles, columns = 3 * 2 * 8 * 8, 16
+    for variant, added in (("zigzag", 2 * (3 + 3)), ("zigzag-imc", 2 * 3)):
+        tree_pj = adder_tree_energy_pj(TECHNOLOGY_28NM, rows, 8, added)
+        assert energies[variant].mac_breakdown["adders_regular"] == pytest.approx(tree_pj * cycles * columns)
+
+
+def test_plain_arrays_take_neither(tmp_path: Path) -> None:
+    for changes, sentence in (
+        ({"array": {"kind": "mac", "macro_model": "paper"}}, "a plain MAC array has no macro model"),
+        ({"array": {"kind": "mac", "weight_density": 0.5}}, "a plain MAC array has one energy whatever switches"),
+        ({"array": {"kind": "mac"}, "technology": "22nm"}, "to which no technology applies"),
+    ):
+        memories = yaml.safe_load(zoo.text("architecture", "dimc"))["memories"]
+        memories["cells"] |= {"read_energy_pj": 0, "bandwidth_bits": 8}
+        with pytest.raises(InputError, match=sentence):
+            with_changes(tmp_path, memories=memories, **changes)
