@@ -162,9 +162,9 @@ def real(value: object, positive: bool = False) -> float:
 
 
 def share(value: object) -> float:
-    """Return ``value`` as a share between 0 and 1."""
-    requirement = "a share between 0 and 1"
-    if isinstance(value, bool | str) or not isinstance(value, int | float) or not 0 <= value <= 1:
+    """Return ``value`` as a share above 0 and at most 1."""
+    requirement = "a share above 0 and at most 1"
+    if isinstance(value, bool | str) or not isinstance(value, int | float) or not 0 < value <= 1:
         raise must(requirement, value)
     return float(value)
 
@@ -196,7 +196,7 @@ Positive = Annotated[
     float, BeforeValidator(lambda v: real(v, positive=True)), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
 ]
 Share = Annotated[
-    float, BeforeValidator(lambda v: share(v)), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})
+    float, BeforeValidator(lambda v: share(v)), WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1})
 ]
 Name = Annotated[str, BeforeValidator(label), WithJsonSchema({"type": "string", "minLength": 1})]
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from pydantic import BeforeValidator, Field, model_validator
 
 from fastmap._spec import Cost, Count, Name, Natural, Positive, RuleError, Spec, listed
+from fastmap.errors import InputError
 
 if TYPE_CHECKING:
     from fastmap.kernels.macro import Technology as Constants
+    from fastmap.technology import Technology
 
 Kind = Literal["fixed", "multiplier", "adder", "adder_tree", "accumulator", "register", "adc", "dac", "line"]
 Component = Literal[
@@ -143,7 +145,7 @@ class Block(Spec):
             area = macro.adc_area_mm2(constants, bits)
             delay_ns = macro.adc_delay_ns(constants, bits, inputs)
         elif self.kind == "dac":
-            energy_pj = macro.dac_energy_pj(constants, int(bits))
+            energy_pj = macro.dac_energy_pj(constants, bits)
         else:
             energy_pj = macro.bit_line_energy_pj(constants) * inputs
         return BlockCosts(float(energy_pj), float(area), float(delay_ns))
@@ -202,8 +204,7 @@ class ChipCosts(Spec):
 
 def chip_costs(
     chip: ChipFile,
-    constants: Constants,
-    node_nm: float,
+    technology: Technology,
     *,
     columns: int,
     rows: int,
@@ -212,7 +213,19 @@ def chip_costs(
     input_toggle_rate: float,
     weight_density: float,
 ) -> ChipCosts:
-    """Add up a chip's blocks: energy of a cycle, area of all banks, delay of the slowest pipeline stage."""
+    """Add up a chip's blocks: energy of a cycle, area of all banks, delay of the slowest pipeline stage.
+
+    Raises:
+        InputError: a converter's resolution is outside of what its fits cover, or the blocks cost nothing.
+    """
+    constants, node_nm = technology.kernel, technology.node_nm
+    low, high = technology.adc_bits_range
+    for name, block in chip.blocks.items():
+        if block.kind == "adc" and not low <= (block.bits or 0) <= high:
+            raise InputError(
+                f"bits of the block {name} must be between {low:g} and {high:g}, where the fits of the converters of "
+                f"{technology.name} hold, not {block.bits:g}"
+            )
     places = {"bank": 1.0, "column": columns, "row": rows, "position": columns * rows}
     shares = {"inputs": input_toggle_rate, "weights": weight_density}
     cycles = chip.cycles_per_activation or cycles_per_activation
@@ -234,6 +247,9 @@ def chip_costs(
             stages[block.stage] = stages.get(block.stage, 0.0) + costs.delay_ns * chip.transfers_per_cycle
     clock_ns = max(stages.values())
     total_fj, total_mm2 = sum(energy.values()), sum(area.values())
+    for what, total in (("energy", total_fj), ("area", total_mm2), ("time", clock_ns)):
+        if total <= 0:
+            raise InputError(f"the blocks of the chip of {chip.citation} take no {what}")
     tops = 2.0 * macs / (clock_ns * cycles) / 1000.0
     return ChipCosts(
         energy_per_mac_fj=_with_total(energy, total_fj),

@@ -220,8 +220,8 @@ def _constants(technology: Technology | str | Path | None, macro: Macro) -> Cons
 
 
 def _share(name: str, value: float) -> float:
-    if not (_is_number(value) and 0 <= value <= 1):
-        raise InputError(f"{name} must be a share between 0 and 1, not {value!r}")
+    if not (_is_number(value) and 0 < value <= 1):
+        raise InputError(f"{name} must be a share above 0 and at most 1, not {value!r}")
     return float(value)
 
 

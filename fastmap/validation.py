@@ -116,8 +116,7 @@ def validate_chip(name_or_path: str | Path) -> ChipValidation:
     technology = architecture.technology or load_technology(DEFAULT)
     costs = chip_costs(
         chip,
-        technology.kernel,
-        technology.node_nm,
+        technology,
         columns=array.columns,
         rows=array.rows,
         banks=array.banks,

@@ -153,7 +153,10 @@ def test_the_rule_for_converters() -> None:
         ),
         ({"kind": "digital", "size": 16}, "cacti_28nm covers 32 to 65536 rows of 8 to 8192 bits"),
         ({"kind": "digital", "size": 64, "bits_per_cycle": 3}, "bits_per_cycle must divide activation_bits"),
-        ({"kind": "digital", "size": 64, "weight_density": 2}, "weight_density must be a share between 0 and 1, not 2"),
+        (
+            {"kind": "digital", "size": 64, "weight_density": 2},
+            "weight_density must be a share above 0 and at most 1, not 2",
+        ),
     ],
 )
 def test_refused(call: dict[str, Any], sentence: str) -> None:

@@ -191,8 +191,11 @@ def test_switching_scales_the_array(tmp_path: Path) -> None:
     ("changes", "sentence"),
     [
         ({"technology": "6nm"}, "technology: there is no technology 6nm"),
-        ({"array": {"weight_density": 1.5}}, "array.weight_density: must be a share between 0 and 1, not 1.5"),
-        ({"array": {"input_toggle_rate": True}}, "array.input_toggle_rate: must be a share between 0 and 1, not true"),
+        ({"array": {"weight_density": 1.5}}, "array.weight_density: must be a share above 0 and at most 1, not 1.5"),
+        (
+            {"array": {"input_toggle_rate": True}},
+            "array.input_toggle_rate: must be a share above 0 and at most 1, not true",
+        ),
     ],
 )
 def test_refused_in_architectures(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from fastmap.cli import main
 from fastmap.errors import InputError
 from fastmap.kernels.macro import TECHNOLOGY_28NM
 from fastmap.loading import load_architecture, load_chip
+from fastmap.technology import load_technology
 from fastmap.validation import VALIDATED, further_chips, validate_chip, validate_chips
 
 REFERENCE: dict[str, Any] = json.loads(
@@ -189,16 +190,15 @@ CHIP = {
         "registers": {"kind": "register", "component": "accumulator_registers", "bits": 21},
     },
 }  # fmt: skip
+NODE = load_technology("28nm")
 PLACES: dict[str, Any] = {"columns": 4, "rows": 32, "banks": 2, "cycles_per_activation": 8}
 
 
 @settings(max_examples=30, deadline=None)
-@given(toggle=st.floats(0, 1), density=st.floats(0.01, 1))
+@given(toggle=st.floats(0.01, 1), density=st.floats(0.01, 1))
 def test_the_generic_digital_macro_is_a_composition_too(toggle: float, density: float) -> None:
     """The paper's digital macro built of blocks costs what the macro kernels say, whatever switches."""
-    found = chip_costs(
-        ChipFile(**CHIP), TECHNOLOGY_28NM, 28.0, **PLACES, input_toggle_rate=toggle, weight_density=density
-    )
+    found = chip_costs(ChipFile(**CHIP), NODE, **PLACES, input_toggle_rate=toggle, weight_density=density)
     macro = kernels.Macro(False, 4, 32, 2, 8, 8, 1, 0.0, 1, 0.0, toggle, density)
     peak = kernels.peak(macro, TECHNOLOGY_28NM, kernels.VARIANT_PAPER)
     assert found.energy_per_mac_fj["total"] == pytest.approx(peak.energy_per_mac_fj)
@@ -210,10 +210,8 @@ def test_the_generic_digital_macro_is_a_composition_too(toggle: float, density: 
 
 
 def test_transfers_and_stages() -> None:
-    costs = chip_costs(ChipFile(**CHIP), TECHNOLOGY_28NM, 28.0, **PLACES, input_toggle_rate=1, weight_density=1)
-    twice = chip_costs(
-        ChipFile(**CHIP, transfers_per_cycle=2), TECHNOLOGY_28NM, 28.0, **PLACES, input_toggle_rate=1, weight_density=1
-    )
+    costs = chip_costs(ChipFile(**CHIP), NODE, **PLACES, input_toggle_rate=1, weight_density=1)
+    twice = chip_costs(ChipFile(**CHIP, transfers_per_cycle=2), NODE, **PLACES, input_toggle_rate=1, weight_density=1)
     assert twice.clock_ns == pytest.approx(2 * costs.clock_ns)
     assert twice.energy_per_mac_fj["total"] == pytest.approx(2 * costs.energy_per_mac_fj["total"])
     assert twice.area_mm2 == costs.area_mm2
@@ -249,6 +247,22 @@ def test_a_chip_without_stages_is_refused() -> None:
     blocks = {"adders": {"kind": "adder", "bits": 8}}
     with pytest.raises(InputError, match="no block has a stage, so that there is no clock"):
         ChipFile(**{**CHIP, "blocks": blocks})
+
+
+@pytest.mark.parametrize(
+    ("block", "sentence"),
+    [
+        ({"kind": "adc", "bits": 13, "inputs": 64}, "bits of the block mine must be between 1 and 12, where the fits"),
+        ({"kind": "register", "component": "adders", "bits": 8}, "the blocks of the chip of someone take no time"),
+        ({"kind": "line", "inputs": 8}, "the blocks of the chip of someone take no area"),
+        ({"kind": "fixed", "area_mm2": 1}, "the blocks of the chip of someone take no energy"),
+    ],
+)
+def test_chips_that_cannot_be(block: dict[str, Any], sentence: str) -> None:
+    chip = ChipFile(**{**CHIP, "blocks": {"mine": {**block, "stage": 1}}})
+    with pytest.raises(InputError) as caught:
+        chip_costs(chip, NODE, **PLACES, input_toggle_rate=1, weight_density=1)
+    assert str(caught.value).startswith(sentence)
 
 
 def test_an_architecture_that_is_no_chip() -> None:
