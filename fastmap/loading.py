@@ -14,10 +14,11 @@ from fastmap.errors import InputError
 from fastmap.mapping import Mapping
 from fastmap.readers import native, zigzag
 from fastmap.readers.source import Document, parse_document, read_document
+from fastmap.technology import TechnologyFile
 from fastmap.workload import Workload
 
 #: Kinds of files that :func:`json_schema` describes.
-SCHEMA_KINDS = ("architecture", "workload", "mapping", "constraints")
+SCHEMA_KINDS = ("architecture", "workload", "mapping", "constraints", "technology")
 
 
 def load_architecture(name_or_path: str | Path | Architecture) -> Architecture:
@@ -77,6 +78,7 @@ def json_schema(kind: str) -> dict[str, Any]:
         "workload": native.WorkloadFile,
         "mapping": Mapping,
         "constraints": native.ConstraintsFile,
+        "technology": TechnologyFile,
     }
     if kind not in models:
         raise InputError(f"there is no schema {shown(kind)}{closest(kind, models)} (known: {listed(models)})")

@@ -160,7 +160,8 @@ def _pictures(options: argparse.Namespace, name: str) -> list[Path]:
 def _show(
     options: argparse.Namespace, name: str, data: dict[str, Any], shown: str, draw: Sequence[Callable[[], None]]
 ) -> None:
-    """Print, save and draw."""
+    """Print, save and draw, in this order: what was computed is not lost where a file cannot be written."""
+    print(json.dumps(data, indent=1) if options.json else shown)
     if options.save is not None:
         folder = Path(options.save)
         try:
@@ -171,4 +172,3 @@ def _show(
             raise InputError(f"cannot write to {folder}: {error.strerror}") from None
     for each in draw:
         each()
-    print(json.dumps(data, indent=1) if options.json else shown)

@@ -176,6 +176,14 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     assert "0.4 V is outside of 0.6 to 1.1 V, where the constants of 28nm hold" in capsys.readouterr().err
 
 
+def test_what_was_computed_is_printed_though_the_picture_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plot")
+    assert main(("peak", "--size", "32", "--kind", "digital", "--picture", "/nonexistent/x.png")) == 2
+    captured = capsys.readouterr()
+    assert "digital 32" in captured.out
+    assert captured.err == "fastmap: cannot write /nonexistent/x.png: No such file or directory\n"
+
+
 def test_the_results_in_the_repository_are_these(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """`fastmap peak --save` again."""
     assert main(("peak", "--save", str(tmp_path))) == 0
