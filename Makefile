@@ -17,7 +17,7 @@ run: $(VENV)/.installed
 
 # Every check that CI runs: lint, types, tests (the comparison with ZigZag itself included).
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .

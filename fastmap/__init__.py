@@ -24,12 +24,18 @@ _PUBLIC = {
     "compare": "fastmap.analysis",
     "evaluate": "fastmap.evaluation",
     "explain": "fastmap.analysis",
+    "further_chips": "fastmap.validation",
     "load_architecture": "fastmap.loading",
     "load_constraints": "fastmap.loading",
     "load_mapping": "fastmap.loading",
+    "load_technology": "fastmap.technology",
     "load_workload": "fastmap.loading",
+    "macro_report": "fastmap.macro",
+    "memory_cost": "fastmap.memory_costs",
+    "peak_points": "fastmap.peak",
     "repairs": "fastmap.analysis",
     "search": "fastmap.exploration",
+    "validate_chips": "fastmap.validation",
 }
 
 __all__ = sorted(_PUBLIC)

@@ -161,6 +161,14 @@ def real(value: object, positive: bool = False) -> float:
     return number
 
 
+def share(value: object) -> float:
+    """Return ``value`` as a share above 0 and at most 1."""
+    requirement = "a share above 0 and at most 1"
+    if isinstance(value, bool | str) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise must(requirement, value)
+    return float(value)
+
+
 def label(value: object) -> str:
     """Return ``value`` as a name: text on one line. Numbers are turned into text, since YAML reads ``1:`` as one."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -186,6 +194,9 @@ Bits = Annotated[
 Cost = Annotated[float, BeforeValidator(real), WithJsonSchema({"type": "number", "minimum": 0})]
 Positive = Annotated[
     float, BeforeValidator(lambda v: real(v, positive=True)), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
+]
+Share = Annotated[
+    float, BeforeValidator(lambda v: share(v)), WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1})
 ]
 Name = Annotated[str, BeforeValidator(label), WithJsonSchema({"type": "string", "minLength": 1})]
 

@@ -22,11 +22,10 @@ from fastmap.errors import InputError, MappingError, SearchError
 from fastmap.evaluation import Evaluation, NestCost, array_clock_ns, evaluate, evaluate_repaired
 from fastmap.kernels.array import array_energies_pj
 from fastmap.kernels.cost import LATENCY_CYCLES, TOTAL_PJ
-from fastmap.kernels.macro import VARIANT_ZIGZAG
 from fastmap.kernels.problem import IRRELEVANT
 from fastmap.kernels.rules import cuts_even, factors_allowed, reuse_allowed
 from fastmap.layer import Layer
-from fastmap.lowering import REPAIRS, TECHNOLOGY, check_cost_model, lower, lower_macro
+from fastmap.lowering import REPAIRS, check_cost_model, lower, lower_macro, lower_technology, lower_variant
 from fastmap.mapping import Constraints, Loop, Mapping
 from fastmap.mapspace import Mapspace
 from fastmap.result import SearchResult, exponent_of
@@ -423,8 +422,8 @@ class Sampler:
                     space.problem,
                     nest.unrolling,
                     lower_macro(space.architecture),
-                    TECHNOLOGY,
-                    VARIANT_ZIGZAG,
+                    lower_technology(space.architecture),
+                    lower_variant(space.architecture),
                     nest.array_dim,
                     nest.loop_dim,
                     nest.factor.reshape(1, -1),

@@ -8,9 +8,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, model_validator
 
-from fastmap._spec import Bits, Cost, Count, Name, Positive, RuleError, Spec, closest, label, listed, must, shown, whole
+from fastmap._spec import (
+    Bits,
+    Cost,
+    Count,
+    Name,
+    Positive,
+    RuleError,
+    Share,
+    Spec,
+    closest,
+    label,
+    listed,
+    must,
+    shown,
+    whole,
+)
 from fastmap.dimensions import DIRECTIONS, OPERANDS, READING
 from fastmap.errors import InputError
+from fastmap.technology import DEFAULT, Technology, load_technology
 
 Operand = Literal["W", "I", "O"]
 Direction = Literal["rd_out_to_low", "wr_in_by_low", "rd_out_to_high", "wr_in_by_high"]
@@ -60,6 +76,8 @@ class Memory(Spec):
     read_energy_pj: Cost
     write_energy_pj: Cost
     area_mm2: Cost = 0.0
+    #: Static power, told apart from the energy of accesses.
+    leakage_mw: Cost = 0.0
     operands: tuple[Operand, ...]
     ports: tuple[Port, ...]
     #: Array dimensions whose units share this instance.
@@ -126,6 +144,11 @@ class Array(Spec):
     #: Bits of an activation that enter the array in one cycle; left out: all of them.
     bits_per_cycle: Bits = 8
     adc_bits: Positive | None = None
+    #: Share of input bits that switch in a cycle, and of weight bits that are not zero; energies go with them.
+    input_toggle_rate: Share = 1.0
+    weight_density: Share = 1.0
+    #: Whose variant of the macro model: that of ZigZag 3.9.1, of zigzag-imc, or of the paper (ICCAD 2023).
+    macro_model: Literal["zigzag", "zigzag-imc", "paper"] = "zigzag"
     #: Energy of one multiply-accumulate and area of one unit, of a plain MAC array.
     unit_energy_pj: Cost = 0.0
     unit_area_mm2: Cost = 0.0
@@ -155,6 +178,10 @@ class Array(Spec):
             raise RuleError("an analog array needs adc_bits, the resolution of its converters")
         if self.kind != "analog" and self.adc_bits is not None:
             raise RuleError(f"a {self.kind} array has no converters", ("adc_bits",))
+        if self.kind == "mac" and (self.input_toggle_rate, self.weight_density) != (1.0, 1.0):
+            raise RuleError("a plain MAC array has one energy whatever switches", ("input_toggle_rate",))
+        if self.kind == "mac" and self.macro_model != "zigzag":
+            raise RuleError("a plain MAC array has no macro model", ("macro_model",))
         if self.kind == "digital" and self.rows & (self.rows - 1):
             raise RuleError(
                 f"the rows of a digital array must be a power of two for its adder trees, not {self.rows}",
@@ -191,6 +218,8 @@ class Architecture(Spec):
     name: Name = "architecture"
     array: Array
     memories: tuple[Memory, ...]
+    #: Left out: 28 nm at 0.9 V.
+    technology: Technology | None = None
     #: Remarks of the reader that a user should see.
     remarks: tuple[str, ...] = ()
 
@@ -213,6 +242,8 @@ class Architecture(Spec):
         self._check_ports()
         if self.array.kind != "mac":
             self._check_cells()
+        elif self.technology is not None:
+            raise RuleError("a plain MAC array has costs of its own, to which no technology applies", ("technology",))
         return self
 
     def _check_order(self) -> None:
@@ -294,6 +325,13 @@ class Architecture(Spec):
                 f"the weight cells {shown(self.cells.name)} serve {listed(self.cells.serves)}, so several multipliers "
                 "share one cell"
             )
+        if self.array.adc_bits is not None:
+            low, high = (self.technology or load_technology(DEFAULT)).adc_bits_range
+            if not low <= self.array.adc_bits <= high:
+                found.append(
+                    f"the fits of the converters hold for {low:g} to {high:g} bits, and adc_bits is "
+                    f"{self.array.adc_bits:g}: energy, area and clock are extrapolated"
+                )
         if self.array.kind != "mac" and len(self.chain("W")) == 1:
             found.append(
                 f"only the cells store W: layers with more weights than {shown(self.cells.name)} hold do not fit"

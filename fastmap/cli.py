@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import os
@@ -17,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import fastmap
-from fastmap import mine_cli
+from fastmap import mine_cli, model_commands
 from fastmap.errors import FastmapError, InputError
 
 if TYPE_CHECKING:
@@ -191,10 +192,13 @@ def _parser() -> Parser:
 
     macro = _command(commands, "macro", _macro, "energy, clock, area and peak figures of an array")
     macro.add_argument("arch", nargs="+", metavar="ARCH", help="architectures: zoo names or files")
-    macro.add_argument("--variant", default="zigzag", metavar="MODEL", help="zigzag (default) or zigzag-imc")
+    macro.add_argument("--variant", metavar="MODEL", help="zigzag, zigzag-imc or paper (default: the architecture's)")
+    model_commands.technology_options(macro)
+
+    model_commands.add(functools.partial(_command, commands))
 
     zoo = _command(commands, "zoo", _zoo, "list the zoo, or show one of its entries")
-    zoo.add_argument("name", nargs="?", metavar="NAME", help="architecture or workload to show")
+    zoo.add_argument("name", nargs="?", metavar="NAME", help="entry to show")
     return parser
 
 
@@ -688,7 +692,10 @@ def _macro(options: argparse.Namespace) -> int:
     from fastmap.macro import architecture_report
 
     architectures = _architectures(options.arch, "macro")
-    reports = [architecture_report(architecture, options.variant) for architecture in architectures]
+    reports = [
+        architecture_report(each, options.variant, model_commands.technology(options, each.technology))
+        for each in architectures
+    ]
     if options.json:
         data = {a.name: report.to_dict() for a, report in zip(architectures, reports, strict=True)}
         print(json.dumps(data, indent=1))
@@ -701,6 +708,7 @@ def _zoo(options: argparse.Namespace) -> int:
     from fastmap import text, zoo
     from fastmap._spec import closest, listed, shown
     from fastmap.loading import load_architecture, load_workload
+    from fastmap.technology import load_technology
 
     if options.name is not None:
         kinds = [kind for kind in zoo.FOLDERS if options.name in zoo.names(kind)]
@@ -709,9 +717,12 @@ def _zoo(options: argparse.Namespace) -> int:
             raise InputError(
                 f"the zoo has no {shown(options.name)}{closest(options.name, known)} (it has {listed(known)})"
             )
-        if options.json:
-            load: Callable[[str], Any] = load_architecture if kinds[0] == "architecture" else load_workload
+        if options.json and kinds[0] in ("architecture", "workload", "technology"):
+            loaders = {"architecture": load_architecture, "workload": load_workload, "technology": load_technology}
+            load: Callable[[str], Any] = loaders[kinds[0]]
             print(json.dumps(load(options.name).model_dump(mode="json"), indent=1))
+        elif options.json:
+            print(json.dumps({"text": zoo.text(kinds[0], options.name)}, indent=1))
         else:
             print(zoo.text(kinds[0], options.name), end="")
         return 0

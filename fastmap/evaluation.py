@@ -16,7 +16,7 @@ from fastmap.errors import MappingError
 from fastmap.kernels import cost as cost_kernels
 from fastmap.kernels.array import array_use
 from fastmap.kernels.evaluate import prefix_tables
-from fastmap.kernels.macro import VARIANT_ZIGZAG, area_mm2, array_energy_pj, clock_ns
+from fastmap.kernels.macro import area_mm2, array_energy_pj, clock_ns
 from fastmap.kernels.problem import MAX_LEVELS, MAX_LOOPS, SCRATCH, UNROLLING, tensor_size, unroll
 from fastmap.kernels.traffic import (
     ACCESSES,
@@ -30,7 +30,7 @@ from fastmap.kernels.traffic import (
     weight_change_pj,
 )
 from fastmap.layer import Layer
-from fastmap.lowering import TECHNOLOGY, lower, lower_macro, lower_spatial, new_record
+from fastmap.lowering import lower, lower_macro, lower_spatial, lower_technology, lower_variant, new_record
 from fastmap.mapping import Loop, Mapping, SpatialMapping
 
 
@@ -95,6 +95,8 @@ class Evaluation:
     accesses: dict[str, list[dict[str, Any]]]
     #: operand -> one entry a memory level: how often each element of the operand moves, per direction
     moves: dict[str, list[dict[str, Any]]]
+    #: memory that leaks -> pJ during the latency, of all its instances; not part of `energy_pj`, nor of any objective
+    static_energy_pj: dict[str, float]
 
     @property
     def latency_ns(self) -> float:
@@ -136,6 +138,7 @@ class Evaluation:
             "edp_pj_ns": self.edp_pj_ns,
             "area_mm2": {"total": self.area_mm2.total, "imc": self.area_mm2.imc, "memory": self.area_mm2.memory},
             "utilization": {"array": self.utilization.array, "memory": dict(self.utilization.memory)},
+            "static_energy_pj": dict(self.static_energy_pj),
             "accesses": {o: [dict(level) for level in levels] for o, levels in self.accesses.items()},
             "mapping": self.mapping.to_dict(),
         }
@@ -145,7 +148,7 @@ def array_clock_ns(architecture: Architecture) -> float:
     """Clock period of the array in ns; 1 for a plain MAC array, whose clock ZigZag does not model."""
     if architecture.array.kind == "mac":
         return 1.0
-    return float(clock_ns(lower_macro(architecture), TECHNOLOGY, VARIANT_ZIGZAG).total)
+    return float(clock_ns(lower_macro(architecture), lower_technology(architecture), lower_variant(architecture)).total)
 
 
 def architecture_area_mm2(architecture: Architecture) -> AreaMm2:
@@ -154,7 +157,7 @@ def architecture_area_mm2(architecture: Architecture) -> AreaMm2:
     if array.kind == "mac":
         imc = array.unit_area_mm2 * np.prod(list(array.dimensions.values()), dtype=float)
     else:
-        imc = area_mm2(lower_macro(architecture), TECHNOLOGY).total
+        imc = area_mm2(lower_macro(architecture), lower_technology(architecture), lower_variant(architecture)).total
     memory = sum(each.area_mm2 for each in architecture.memories)
     return AreaMm2(total=float(imc + memory), imc=float(imc), memory=float(memory))
 
@@ -315,6 +318,7 @@ def _evaluate(
             }
         }
     )
+    period_ns = array_clock_ns(architecture)
     return Evaluation(
         layer=layer.name,
         architecture=architecture.name,
@@ -329,7 +333,7 @@ def _evaluate(
             offload=float(cost[cost_kernels.OFFLOAD_CYCLES]),
             stall_per_port=stall_per_port,
         ),
-        clock_ns=array_clock_ns(architecture),
+        clock_ns=period_ns,
         area_mm2=architecture_area_mm2(architecture),
         utilization=Utilization(array=ideal / float(cost[cost_kernels.COMPUTE_CYCLES]), memory=fill),
         mapping=found,
@@ -342,7 +346,20 @@ def _evaluate(
         },
         accesses=accesses,
         moves=_moves(architecture, nest),
+        static_energy_pj=_static_energy_pj(architecture, float(cost[cost_kernels.LATENCY_CYCLES]) * period_ns),
     )
+
+
+def _static_energy_pj(architecture: Architecture, latency_ns: float) -> dict[str, float]:
+    """Return what each memory leaks in that time (1 mW during 1 ns is 1 pJ), in all its instances."""
+    sizes = architecture.array.dimensions
+    return {
+        memory.name: memory.leakage_mw
+        * latency_ns
+        * math.prod(size for name, size in sizes.items() if name not in memory.serves)
+        for memory in architecture.memories
+        if memory.leakage_mw
+    }
 
 
 def _moves(architecture: Architecture, nest: NestCost) -> dict[str, list[dict[str, Any]]]:
@@ -380,9 +397,18 @@ def _array_breakdown_pj(
 ) -> dict[str, float]:
     if architecture.array.kind == "mac":
         return {"mac_units": architecture.array.unit_energy_pj * layer.macs}
-    rows, columns, activations = array_use(nest.problem, nest.unrolling, nest.array_dim, nest.loop_dim, nest.factor)
+    rows, adder_rows, columns, activations = array_use(
+        nest.problem, nest.unrolling, nest.array_dim, nest.loop_dim, nest.factor
+    )
     energy = array_energy_pj(
-        lower_macro(architecture), TECHNOLOGY, VARIANT_ZIGZAG, rows, rows, columns, activations, 0.0
+        lower_macro(architecture),
+        lower_technology(architecture),
+        lower_variant(architecture),
+        rows,
+        adder_rows,
+        columns,
+        activations,
+        0.0,
     )
     return {**{name: float(value) for name, value in energy._asdict().items()}, "local_bl_precharging": precharging_pj}
 

@@ -18,9 +18,8 @@ from fastmap.kernels import reduce as reduce_kernels
 from fastmap.kernels.array import array_energies_pj
 from fastmap.kernels.combine import COUPLING
 from fastmap.kernels.exhaustive import SEGMENT_COMBINATIONS, search_range
-from fastmap.kernels.macro import VARIANT_ZIGZAG
 from fastmap.kernels.problem import SCRATCH, UNROLLING
-from fastmap.lowering import TECHNOLOGY, lower_macro, new_record
+from fastmap.lowering import lower_macro, lower_technology, lower_variant, new_record
 from fastmap.mapspace import Mapspace
 from fastmap.result import OBJECTIVES, Histogram, Histogram2D, Points, SearchResult
 from fastmap.text import readable_time
@@ -255,8 +254,8 @@ def candidate_energies_pj(space: Mapspace) -> Any:
             space.problem,
             new_record(UNROLLING),
             macro,
-            TECHNOLOGY,
-            VARIANT_ZIGZAG,
+            lower_technology(space.architecture),
+            lower_variant(space.architecture),
             space.array_dim,
             space.loop_dim,
             space.candidates,

@@ -8,15 +8,17 @@ from typing import Any
 from fastmap import zoo
 from fastmap._spec import Spec, closest, listed, shown
 from fastmap.architecture import Architecture
+from fastmap.chip import ChipFile
 from fastmap.constraints import ConstraintSet
 from fastmap.errors import InputError
 from fastmap.mapping import Mapping
 from fastmap.readers import native, zigzag
 from fastmap.readers.source import Document, parse_document, read_document
+from fastmap.technology import TechnologyFile
 from fastmap.workload import Workload
 
 #: Kinds of files that :func:`json_schema` describes.
-SCHEMA_KINDS = ("architecture", "workload", "mapping", "constraints")
+SCHEMA_KINDS = ("architecture", "workload", "mapping", "constraints", "technology")
 
 
 def load_architecture(name_or_path: str | Path | Architecture) -> Architecture:
@@ -31,6 +33,15 @@ def load_architecture(name_or_path: str | Path | Architecture) -> Architecture:
     if "array" not in data and ("operational_array" in data or "operational_array" in "".join(words)):
         return zigzag.architecture(document)
     return native.architecture(document, _stem(name_or_path))
+
+
+def load_chip(name_or_path: str | Path) -> ChipFile | None:
+    """Return what an architecture of the zoo or in a file of ours says about a published chip, if anything."""
+    document = _open("architecture", name_or_path)
+    data = document.data
+    if not isinstance(data, dict) or "chip" not in data:
+        return None
+    return document.parse(native.ArchitectureFile, data).chip
 
 
 def load_workload(name_or_path: str | Path | Workload) -> Workload:
@@ -67,6 +78,7 @@ def json_schema(kind: str) -> dict[str, Any]:
         "workload": native.WorkloadFile,
         "mapping": Mapping,
         "constraints": native.ConstraintsFile,
+        "technology": TechnologyFile,
     }
     if kind not in models:
         raise InputError(f"there is no schema {shown(kind)}{closest(kind, models)} (known: {listed(models)})")

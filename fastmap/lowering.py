@@ -18,8 +18,6 @@ from fastmap.layer import Layer
 
 IntArray = npt.NDArray[np.int64]
 
-TECHNOLOGY = macro_kernels.TECHNOLOGY_28NM
-
 
 #: Name of each repair of ZigZag's numbers -> its bit of ``PROBLEM.repairs``.
 REPAIRS = {
@@ -34,6 +32,12 @@ REPAIRS = {
     "true_activations": problem_kernels.TRUE_ACTIVATIONS,
     "own_partners": problem_kernels.OWN_PARTNERS,
     "full_tiles": problem_kernels.FULL_TILES,
+}
+#: Name of each macro model -> the kernels' constant.
+MACRO_MODELS = {
+    "zigzag": macro_kernels.VARIANT_ZIGZAG,
+    "zigzag-imc": macro_kernels.VARIANT_ZIGZAG_IMC,
+    "paper": macro_kernels.VARIANT_PAPER,
 }
 #: Name of each cost model -> the repairs that it makes to ZigZag's numbers.
 COST_MODELS = {"zigzag": 0, "corrected": problem_kernels.ALL_REPAIRS}
@@ -108,7 +112,7 @@ def lower(
     record["macs"] = layer.macs
     if array.kind != "mac":
         record["weight_change_pj"] = macro_kernels.precharge_energy_pj(
-            TECHNOLOGY, array.weight_bits, architecture.cell_group_depth
+            lower_technology(architecture), array.weight_bits, architecture.cell_group_depth
         )
 
     for name in ("chain", "memory_level", "memory_operands", "port"):
@@ -197,4 +201,17 @@ def lower_macro(architecture: Architecture) -> Any:
         adc_bits=float(array.adc_bits or 0.0),
         group_depth=architecture.cell_group_depth,
         cells_area_mm2=architecture.cells.area_mm2,
+        input_toggle_rate=array.input_toggle_rate,
+        weight_density=array.weight_density,
     )
+
+
+def lower_variant(architecture: Architecture) -> int:
+    """Return the kernels' constant of an array's macro model."""
+    return MACRO_MODELS[architecture.array.macro_model]
+
+
+def lower_technology(architecture: Architecture) -> macro_kernels.Technology:
+    """Return the constants of an architecture's technology."""
+    technology = architecture.technology
+    return macro_kernels.TECHNOLOGY_28NM if technology is None else technology.kernel

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 from fastmap.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fastmap.architecture import Architecture
-    from fastmap.kernels.macro import Macro, Technology
+    from fastmap.kernels.macro import Macro
+    from fastmap.kernels.macro import Technology as Constants
+    from fastmap.technology import Technology
 
 __all__ = ["VARIANTS", "MacroReport", "architecture_report", "macro_report"]
 
 #: Names of the macro model's variants; the index is the constant that kernels take.
-VARIANTS = ("zigzag", "zigzag-imc")
+VARIANTS = ("zigzag", "zigzag-imc", "paper")
 
 _KINDS = ("analog", "digital")
 
@@ -63,8 +67,10 @@ def macro_report(
     adc_bits: float | None = None,
     group_depth: int = 1,
     cells_area_mm2: float = 0.0,
+    input_toggle_rate: float = 1.0,
+    weight_density: float = 1.0,
     variant: str = "zigzag",
-    technology: Technology | None = None,
+    technology: Technology | Constants | str | Path | None = None,
 ) -> MacroReport:
     """Compute the peak figures of a macro (ICCAD 2023 macro model; zigzag 3.9.1 imc_unit).
 
@@ -80,8 +86,11 @@ def macro_report(
         adc_bits: ADC resolution, may be fractional; required if analog, not used if digital.
         group_depth: weights stored at each position, of which one is in use at a time.
         cells_area_mm2: area of the cells at one position.
-        variant: `zigzag` or `zigzag-imc`.
-        technology: constants of the node; 28 nm if not given.
+        input_toggle_rate: share of input bits that switch in a cycle; the paper takes 1.
+        weight_density: share of weight bits that are not zero; the paper takes 1.
+        variant: `zigzag`, `zigzag-imc` or `paper`.
+        technology: a technology, its zoo name or file, or bare constants, whose range is not known and not checked;
+            28 nm at 0.9 V if not given.
 
     Raises:
         InputError: a parameter is outside of what the model covers.
@@ -91,14 +100,18 @@ def macro_report(
     macro = _checked_macro(
         kind, columns, rows, banks, activation_bits, weight_bits, bits_per_cycle, adc_bits, group_depth, cells_area_mm2
     )
+    macro = macro._replace(
+        input_toggle_rate=_share("input_toggle_rate", input_toggle_rate),
+        weight_density=_share("weight_density", weight_density),
+    )
     code = VARIANTS.index(_choice("variant", variant, VARIANTS))
-    node = kernels.TECHNOLOGY_28NM if technology is None else technology
+    node = technology if isinstance(technology, kernels.Technology) else _constants(technology, macro)
     peak = kernels.peak(macro, node, code)
     return MacroReport(
         variant=variant,
         energy_per_cycle_pj={**peak.energy._asdict(), "total": peak.energy_per_cycle_pj},
         clock_ns=kernels.clock_ns(macro, node, code)._asdict(),
-        area_mm2=kernels.area_mm2(macro, node)._asdict(),
+        area_mm2=kernels.area_mm2(macro, node, code)._asdict(),
         macs_per_cycle=peak.macs_per_cycle,
         energy_per_mac_fj=peak.energy_per_mac_fj,
         tops=peak.tops,
@@ -107,8 +120,10 @@ def macro_report(
     )
 
 
-def architecture_report(architecture: Architecture, variant: str = "zigzag") -> MacroReport:
-    """Compute the peak figures of an architecture's array.
+def architecture_report(
+    architecture: Architecture, variant: str | None = None, technology: Technology | None = None
+) -> MacroReport:
+    """Compute the peak figures of an architecture's array, by its own variant and technology unless others are given.
 
     Raises:
         InputError: the array is a plain MAC array, or outside of what the model covers.
@@ -129,7 +144,10 @@ def architecture_report(architecture: Architecture, variant: str = "zigzag") -> 
         adc_bits=array.adc_bits,
         group_depth=architecture.cell_group_depth,
         cells_area_mm2=architecture.cells.area_mm2,
-        variant=variant,
+        input_toggle_rate=array.input_toggle_rate,
+        weight_density=array.weight_density,
+        variant=array.macro_model if variant is None else variant,
+        technology=technology or architecture.technology,
     )
 
 
@@ -185,6 +203,26 @@ def _checked_macro(
         group_depth=group_depth,
         cells_area_mm2=float(cells_area_mm2),
     )
+
+
+def _constants(technology: Technology | str | Path | None, macro: Macro) -> Constants:
+    """Return the constants of a technology, or raise `InputError` where they do not hold for the macro."""
+    from fastmap.technology import DEFAULT, load_technology
+
+    found = load_technology(DEFAULT if technology is None else technology)
+    low, high = found.adc_bits_range
+    if macro.is_analog and not low <= macro.adc_bits <= high:
+        raise InputError(
+            f"adc_bits must be between {low:g} and {high:g}, where the fits of the converters of {found.name} hold, "
+            f"not {macro.adc_bits:g}"
+        )
+    return found.kernel
+
+
+def _share(name: str, value: float) -> float:
+    if not (_is_number(value) and 0 < value <= 1):
+        raise InputError(f"{name} must be a share above 0 and at most 1, not {value!r}")
+    return float(value)
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> str:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from fastmap.evaluation import Evaluation
     from fastmap.macro import MacroReport
     from fastmap.mapping import Mapping, SpatialMapping
+    from fastmap.memory_costs import MemoryCost
+    from fastmap.peak import PeakPoint
     from fastmap.result import NetworkResult, SearchResult
+    from fastmap.validation import ChipValidation, Figures, FurtherValidation
 
 #: SI prefixes by power of 1000.
 PREFIXES = {
@@ -205,7 +208,7 @@ def explain(evaluation: Evaluation, architecture: Architecture, also: Sequence[s
 def figures(evaluation: Evaluation, also: Sequence[str] = ()) -> str:
     """The main figures, a line each."""
     area = evaluation.area_mm2
-    lines = (
+    lines: tuple[tuple[str, str], ...] = (
         ("energy", f"{energy(evaluation.energy_pj.total)} ({energy(evaluation.energy_pj.mac)} in the array)"),
         (
             "latency",
@@ -216,6 +219,9 @@ def figures(evaluation: Evaluation, also: Sequence[str] = ()) -> str:
         ("area", f"{area.total:.4g} mm2 ({area.imc:.4g} mm2 array, {area.memory:.4g} mm2 memories)"),
         ("array use", percent(evaluation.utilization.array)),
     )
+    if evaluation.static_energy_pj:
+        leaking = f"{', '.join(evaluation.static_energy_pj)}, not counted above"
+        lines += (("static", f"{energy(sum(evaluation.static_energy_pj.values()))} ({leaking})"),)
     same = f" (and {', '.join(also)})" if also else ""
     title = f"{evaluation.layer}{same} on {evaluation.architecture}"
     return "\n".join([title, *(f"  {name:<11}{value}" for name, value in lines)])
@@ -460,3 +466,179 @@ def macro(report: MacroReport, name: str) -> str:
         if any(data[key].get(component) for key, _ in columns)
     ]
     return "\n".join(parts) + table(("component", *(title for _, title in columns)), rows)
+
+
+#: Metrics of a comparison with chips -> how a person calls them.
+METRIC_NAMES = {"energy_per_mac_fj": "energy, fJ per MAC", "clock_ns": "clock, ns", "area_mm2": "area, mm2"}
+
+
+def validation(chips: Sequence[ChipValidation]) -> str:
+    """Chips that the macro model is compared with: three models beside what is reported, and breakdowns."""
+    rows = []
+    for metric, title in METRIC_NAMES.items():
+        for chip in chips:
+            reported = getattr(chip.reported, metric)
+            if reported is None:
+                continue
+            ratios = [percent(chip.ratio[model][metric]) for model in ("model", "generic", "generic_switching")]
+            excluded = " *" if metric == "energy_per_mac_fj" and not chip.energy_comparable else ""
+            rows.append((chip.name + excluded, title, f"{reported:.4g}", f"{getattr(chip.model, metric):.4g}", *ratios))
+    header = ("chip", "<metric", "reported", "model", "model/reported", "generic", "generic, switching")
+    parts = [table(header, rows)]
+    legend = [
+        "model: the chip's own structure; generic: the macro of its array, 28 nm constants, everything switches;",
+        "generic, switching: with the chip's node, and its share of inputs that toggle and weights that are not zero",
+    ]
+    if any(not chip.energy_comparable for chip in chips):
+        legend.append("* its switching or operands are not known: left out of the mean of energies")
+    parts.append("\n".join(legend))
+    parts.append("\n".join(_mean_mismatches(chips)))
+    for title, attribute in (("energy, fJ per MAC", "energy_breakdown_fj"), ("area, mm2", "area_breakdown_mm2")):
+        parts.append(_breakdowns(title, {chip.name: getattr(chip, attribute) for chip in chips}))
+    stages = [(chip.name, *(f"{chip.stage_ns.get(str(i), 0):.4g}" for i in (1, 2))) for chip in chips]
+    parts.append(table(("clock: stages, ns", "first", "second"), stages))
+    parts.append("\n".join(f"{chip.name}: {chip.citation}, {chip.url}" for chip in chips))
+    notes = [f"{chip.name}: {note}" for chip in chips for note in chip.notes]
+    if notes:
+        parts.append("\n".join(notes))
+    return "\n\n".join(parts)
+
+
+def _mean_mismatches(chips: Sequence[ChipValidation]) -> list[str]:
+    lines = []
+    for metric, title in METRIC_NAMES.items():
+        kept = [
+            chip for chip in chips
+            if metric in chip.ratio["model"] and (metric != "energy_per_mac_fj" or chip.energy_comparable)
+        ]  # fmt: skip
+        if kept:
+            means = [
+                percent(sum(abs(chip.ratio[model][metric] - 1) for chip in kept) / len(kept))
+                for model in ("model", "generic", "generic_switching")
+            ]
+            name, _ = title.split(",")
+            lines.append(
+                f"mean mismatch of {name} over {', '.join(chip.name for chip in kept)}: {means[0]} "
+                f"(generic {means[1]}, switching {means[2]})"
+            )
+    return lines
+
+
+def _breakdowns(title: str, columns: dict[str, dict[str, float]]) -> str:
+    names = dict.fromkeys(name for column in columns.values() for name in column if name != "total")
+    rows = [
+        (name, *(f"{column[name]:.4g}" if column.get(name) else "-" for column in columns.values()))
+        for name in (*names, "total")
+    ]
+    return table((title, *columns), rows)
+
+
+def further(chips: Sequence[FurtherValidation]) -> str:
+    """Chips that the macro model was not fitted on: how many times what is reported the generic macro gives."""
+
+    def ratio(chip: FurtherValidation, model: str, metric: str) -> str:
+        return f"{chip.ratio[model][metric]:.2f}" if metric in chip.ratio[model] else "-"
+
+    def reported(figures: Figures) -> tuple[str, ...]:
+        values = (getattr(figures, metric) for metric in METRIC_NAMES)
+        return tuple("-" if value is None else f"{value:.4g}" for value in values)
+
+    rows = [
+        (
+            chip.name,
+            f"{chip.kind}, {chip.node_nm:g} nm, {chip.supply_v:g} V",
+            *reported(chip.reported),
+            ratio(chip, "generic", "energy_per_mac_fj"),
+            ratio(chip, "generic_switching", "energy_per_mac_fj"),
+            ratio(chip, "generic", "clock_ns"),
+            ratio(chip, "generic", "area_mm2"),
+            f"{chip.citation} ({chip.row})" + (f"; {chip.note}" if chip.note else ""),
+        )
+        for chip in chips
+    ]
+    header = ("further chips", "<", "fJ/MAC", "clock, ns", "mm2", "x energy", "x switching", "x clock", "x area", "<")
+    lines = [
+        "reported, and how many times that the generic macro gives: energy if everything switches, and if half of the",
+        "inputs and weights do; nothing was fitted on these chips, and delays do not follow the supply voltage",
+    ]
+    for kind in dict.fromkeys(chip.kind for chip in chips):
+        for name, model, metric in (
+            ("energy, everything switches", "generic", "energy_per_mac_fj"),
+            ("energy, half switches", "generic_switching", "energy_per_mac_fj"),
+            ("clock", "generic", "clock_ns"),
+            ("area", "generic", "area_mm2"),
+        ):
+            logs = [
+                math.log(chip.ratio[model][metric])
+                for chip in chips
+                if chip.kind == kind and metric in chip.ratio[model]
+            ]
+            off = math.exp(sum(abs(log) for log in logs) / len(logs))
+            lines.append(
+                f"{kind}, {name}: {math.exp(min(logs)):.2f} to {math.exp(max(logs)):.3g} times, geometric mean "
+                f"{math.exp(sum(logs) / len(logs)):.2f}; off by a factor of {off:.2f} on average, {len(logs)} chips"
+            )
+    return table(header, rows) + "\n\n" + "\n".join(lines)
+
+
+def peaks(points: Sequence[PeakPoint]) -> str:
+    """Macros at their best, alone and with buffers; and where their energy and area goes."""
+    rows, energies, areas = [], {}, {}
+    for point in points:
+        name = f"{point.kind} {point.size}"
+        if point.banks > 1:
+            name += f" x{point.banks}"
+        macro, system = point.macro, point.system
+        adc = "-" if point.adc_bits is None else f"{point.adc_bits:g}"
+        operands = f"{point.activation_bits}x{point.weight_bits}, {point.bits_per_cycle} a cycle"
+        rows.append(
+            (
+                name,
+                operands,
+                adc,
+                f"{macro.clock_ns['total']:.4g}",
+                *(f"{value:.4g}" for value in (macro.tops, macro.tops_per_watt, macro.tops_per_mm2)),
+                *(f"{value:.4g}" for value in (system.tops_per_watt, system.tops_per_mm2, system.area_mm2["total"])),
+            )
+        )
+        key = f"{name} {operands}" + (f" adc {adc}" if point.adc_bits is not None else "")
+        outside = {k: v for k, v in system.energy_per_cycle_pj.items() if k not in ("macro", "total")}
+        per_mac = 1000.0 / macro.macs_per_cycle
+        parts = {k: v for k, v in macro.energy_per_cycle_pj.items() if k != "total"} | outside
+        energies[key] = {k: v * per_mac for k, v in parts.items()} | {"total": system.energy_per_mac_fj}
+        around = {k: v for k, v in system.area_mm2.items() if k not in ("macro", "total")}
+        areas[key] = {k: v for k, v in macro.area_mm2.items() if k != "total"} | around
+        areas[key]["total"] = system.area_mm2["total"]
+    header = (
+        "macro, cells a side", "<bits", "ADC bits", "clock, ns", "TOPS", "TOPS/W", "TOPS/mm2",
+        "TOPS/W with buffers", "TOPS/mm2 with buffers", "mm2 with buffers",
+    )  # fmt: skip
+    return "\n\n".join([table(header, rows), _by_row("energy, fJ per MAC", energies), _by_row("area, mm2", areas)])
+
+
+def _by_row(title: str, lines: dict[str, dict[str, float]]) -> str:
+    """A breakdown with one line an entry."""
+    names = dict.fromkeys(name for line in lines.values() for name, value in line.items() if name != "total" and value)
+    rows = [
+        (key, *(f"{line[name]:.4g}" if line.get(name) else "-" for name in (*names, "total")))
+        for key, line in lines.items()
+    ]
+    return table((title, *names, "total"), rows)
+
+
+def memory(cost: MemoryCost, size_bits: int, width_bits: int) -> str:
+    """What an access to a memory costs, and who says so."""
+
+    def shown(value: float | None, unit: str, scale: float) -> str:
+        return "not known" if value is None else quantity(value * scale, unit)
+
+    lines = (
+        ("read", energy(cost.read_energy_pj)),
+        ("write", energy(cost.write_energy_pj)),
+        ("area", "not known" if cost.area_mm2 is None else f"{cost.area_mm2:.4g} mm2"),
+        ("access", shown(cost.access_ns, "s", 1e-9)),
+        ("static", shown(cost.leakage_mw, "W", 1e-3)),
+        ("source", cost.provenance + (" (interpolated)" if cost.interpolated else "")),
+    )
+    title = f"{size_bits:,} bits in words of {width_bits:,}, by {cost.source}"
+    return "\n".join([title, *(f"  {name:<8}{value}" for name, value in lines)])

@@ -104,20 +104,21 @@ def array_use(problem, unrolling, array_dim, loop_dim, factor):
     filled on average. The array's energy is linear in either (``macro``), so that this is the sum over activations.
 
     Returns:
-        (mapped rows, mapped columns, activations)
+        (mapped rows, rows that one output adds, mapped columns, activations); the second differs from the first with
+        weights replicated along the word line.
     """
     if problem.repairs & TRUE_ACTIVATIONS == 0:
         rows, columns, weights = filled_array(problem, array_dim, loop_dim, factor, factor.astype(np.float64))
-        return rows, columns, problem.macs / weights
+        return rows, weights / columns, columns, problem.macs / weights
     units = unrolling.balanced[FRACTIONAL]
-    rows, columns, _ = filled_array(problem, array_dim, loop_dim, factor, units)
+    rows, columns, weights = filled_array(problem, array_dim, loop_dim, factor, units)
     activations = 1.0
     for d in range(N_DIMS):
         activations *= unrolling.remaining[d]
     for j in range(factor.size):
         if factor[j] > 0 and array_dim[j] > BIT_LINES:
             activations *= units[j]
-    return rows, columns, activations
+    return rows, weights / columns, columns, activations
 
 
 @kernel
@@ -125,6 +126,6 @@ def array_energies_pj(problem, unrolling, macro, technology, variant, array_dim,
     """Array energy of the layer for every candidate spatial mapping (int64[S, n] factors), without precharging."""
     for i in range(candidates.shape[0]):
         unroll(problem, array_dim, loop_dim, candidates[i], unrolling)
-        rows, columns, activations = array_use(problem, unrolling, array_dim, loop_dim, candidates[i])
-        energy = array_energy_pj(macro, technology, variant, rows, rows, columns, activations, 0.0)
+        rows, adder_rows, columns, activations = array_use(problem, unrolling, array_dim, loop_dim, candidates[i])
+        energy = array_energy_pj(macro, technology, variant, rows, adder_rows, columns, activations, 0.0)
         energies_pj[i] = array_energy_total_pj(energy)

@@ -1,8 +1,9 @@
 """The IMC macro model: energy, clock and area of one analog or digital SRAM in-memory-computing macro.
 
 Formulas: the unified AIMC/DIMC macro model (ICCAD 2023), as ``imc_unit`` and ``imc_array`` of zigzag 3.9.1 compute it
-(`VARIANT_ZIGZAG`) and as zigzag-imc does (`VARIANT_ZIGZAG_IMC`). Each elementary formula stands in one function here,
-and each place where the variants differ is a comparison with a ``VARIANT_`` constant.
+(`VARIANT_ZIGZAG`), as zigzag-imc does (`VARIANT_ZIGZAG_IMC`) and as the code of the paper did (`VARIANT_PAPER`). Each
+elementary formula stands in one function here, and each place where the variants differ is a comparison with a
+``VARIANT_`` constant.
 
 Everything is plain numbers, so that a search can build a `Macro` inside a kernel and sweep it. Energies are pJ, delays
 ns, areas mm2, capacitances pF, voltages V. Nothing is validated here: `fastmap.macro.macro_report` and the readers
@@ -24,6 +25,10 @@ from ._jit import kernel
 VARIANT_ZIGZAG = 0
 #: The model of zigzag-imc: longer carry chains, gated rows in digital multipliers, true row count in adder trees.
 VARIANT_ZIGZAG_IMC = 1
+#: The model behind the figures of the paper (branch of zigzag-imc): as zigzag-imc but for accumulators, whose first bit
+#: settles with the sum, whose energy goes by the ADC's bits, and whose registers take area even where nothing is
+#: accumulated. (Precharging of cell groups, of which the paper has none, is as in the others.)
+VARIANT_PAPER = 2
 
 
 class Technology(NamedTuple):
@@ -103,6 +108,9 @@ class Macro(NamedTuple):
     group_depth: int
     #: Area of the cells at one weight position (weight_bits * group_depth cells), mm2.
     cells_area_mm2: float
+    #: Share of input bits that switch in a cycle, and of weight bits that are not zero; the paper takes 1 for both.
+    input_toggle_rate: float = 1.0
+    weight_density: float = 1.0
 
 
 class ArrayEnergy(NamedTuple):
@@ -192,6 +200,27 @@ def operand_to_carry_delay_ns(technology: Technology) -> float:
 def carry_to_carry_delay_ns(technology: Technology) -> float:
     """Delay of a full adder from carry in to carry out, the step of a ripple: two NAND2, ns."""
     return 2.0 * technology.nand2_delay_ns
+
+
+@kernel
+def adder_delay_ns(technology: Technology, bits: float) -> float:
+    """Delay of a ripple-carry adder of `bits` bits, from its operands to its last carry, ns."""
+    return operand_to_carry_delay_ns(technology) + (bits - 1.0) * carry_to_carry_delay_ns(technology)
+
+
+@kernel
+def accumulator_delay_ns(technology: Technology, variant: int, carry_bits: float) -> float:
+    """Delay of an accumulator that is `carry_bits` wider than what it adds, ns.
+
+    Those bits ripple; the variants differ in what comes before (a carry, or the sum in the paper) and zigzag ripples
+    over one bit less.
+    """
+    first_ns = operand_to_carry_delay_ns(technology)
+    if variant == VARIANT_PAPER:
+        first_ns = operand_to_sum_delay_ns(technology)
+    if variant == VARIANT_ZIGZAG:
+        carry_bits -= 1.0
+    return first_ns + carry_bits * carry_to_carry_delay_ns(technology)
 
 
 @kernel
@@ -402,7 +431,11 @@ def array_energy_pj(
 
     What a partly filled array costs: ADCs, bit lines, adders and accumulators run for mapped columns, bit lines with
     all their rows; DACs and analog multipliers run for mapped rows, multipliers across all columns; digital multipliers
-    run across all columns and for all rows (zigzag) or mapped rows (zigzag-imc).
+    run across all columns and for all rows (zigzag) or mapped rows (zigzag-imc, paper).
+
+    What does not switch costs nothing, as the authors' validation scripts count it: multipliers, and the adders of a
+    digital macro, switch in proportion to the inputs that toggle and the weights that are not zero; bit lines, ADCs and
+    adders of an analog one in proportion to the weights. DACs and accumulators always run.
 
     Args:
         macro: parameters of the macro.
@@ -410,8 +443,8 @@ def array_energy_pj(
         variant: a ``VARIANT_`` constant.
         mapped_rows: rows that receive an input; with diagonal weight mapping more than are added. May be an average
             over the activations, as may the next two.
-        adder_rows: rows that one output adds; equals `mapped_rows` but for diagonal weight mapping. Only zigzag-imc's
-            adder trees look at it: zigzag counts `mapped_rows` there.
+        adder_rows: rows that one output adds; equals `mapped_rows` but for diagonal weight mapping. Zigzag's adder
+            trees do not look at it: they count `mapped_rows`.
         mapped_columns: columns that hold weights.
         activations: multiply-accumulates of the layer / (factors on columns and rows): activations summed over banks.
         weight_changes: how often a position switches to another weight of its cell group, summed over positions.
@@ -424,31 +457,35 @@ def array_energy_pj(
     adcs = 0.0
     analog_bl_addition = 0.0
     adders_regular = 0.0
+    switching = macro.input_toggle_rate * macro.weight_density
+    adding = switching
     if macro.is_analog:
+        adding = macro.weight_density
         dacs = dac_energy_pj(technology, macro.bits_per_cycle) * mapped_rows * cycles
-        adcs = adc_energy_pj(technology, macro.adc_bits) * macro.weight_bits * column_cycles
+        adcs = adc_energy_pj(technology, macro.adc_bits) * macro.weight_bits * column_cycles * adding
         multipliers = float(macro.weight_bits) * macro.columns * mapped_rows
-        analog_bl_addition = bit_line_energy_pj(technology) * macro.weight_bits * macro.rows * column_cycles
+        analog_bl_addition = bit_line_energy_pj(technology) * macro.weight_bits * macro.rows * column_cycles * adding
     else:
-        multiplier_rows = mapped_rows if variant == VARIANT_ZIGZAG_IMC else macro.rows
+        multiplier_rows = macro.rows if variant == VARIANT_ZIGZAG else mapped_rows
         multipliers = float(macro.bits_per_cycle) * macro.weight_bits * macro.columns * multiplier_rows
-        tree_rows = adder_rows if variant == VARIANT_ZIGZAG_IMC else mapped_rows
+        tree_rows = mapped_rows if variant == VARIANT_ZIGZAG else adder_rows
         tree_pj = adder_tree_energy_pj(technology, macro.rows, macro.weight_bits, tree_rows)
-        adders_regular = tree_pj * macro.bits_per_cycle * column_cycles
+        adders_regular = tree_pj * macro.bits_per_cycle * column_cycles * adding
 
     accumulators = 0.0
     if has_accumulator(macro):
         bit_pj = full_adder_pj + register_energy_pj(technology)
         accumulators = bit_pj * accumulator_energy_bits(macro, variant) * column_cycles
 
+    place_value_pj = full_adder_pj * place_value_adders(place_value_inputs(macro), column_sum_bits(macro))
     return ArrayEnergy(
         precharge_energy_pj(technology, macro.weight_bits, macro.group_depth) * weight_changes,
         dacs,
         adcs,
-        multiplier_energy_pj(technology) * multipliers * cycles,
+        multiplier_energy_pj(technology) * multipliers * cycles * switching,
         analog_bl_addition,
         adders_regular,
-        full_adder_pj * place_value_adders(place_value_inputs(macro), column_sum_bits(macro)) * column_cycles,
+        place_value_pj * column_cycles * adding,
         accumulators,
     )
 
@@ -472,11 +509,7 @@ def array_energy_total_pj(energy: ArrayEnergy) -> float:
 def adder_tree_delay_ns(technology: Technology, inputs: int, input_bits: float) -> float:
     """Delay of a ripple-carry tree of at least two inputs, ns: sums down to the last level, then its carry chain."""
     levels = math.log2(inputs)
-    return (
-        (levels - 1.0) * operand_to_sum_delay_ns(technology)
-        + operand_to_carry_delay_ns(technology)
-        + (input_bits + levels - 2.0) * carry_to_carry_delay_ns(technology)
-    )
+    return (levels - 1.0) * operand_to_sum_delay_ns(technology) + adder_delay_ns(technology, input_bits + levels - 1.0)
 
 
 @kernel
@@ -484,19 +517,16 @@ def place_value_delay_ns(technology: Technology, inputs: int, carry_bits: float)
     """Delay of a place-value adder whose last level ripples over `carry_bits` bits, ns; 0 for one input."""
     if inputs == 1:
         return 0.0
-    return (
-        (math.log2(inputs) - 1.0) * operand_to_sum_delay_ns(technology)
-        + operand_to_carry_delay_ns(technology)
-        + carry_bits * carry_to_carry_delay_ns(technology)
-    )
+    levels = math.log2(inputs)
+    return (levels - 1.0) * operand_to_sum_delay_ns(technology) + adder_delay_ns(technology, carry_bits + 1.0)
 
 
 @kernel
 def clock_ns(macro: Macro, technology: Technology, variant: int) -> Clock:
     """Clock period and its parts, ns.
 
-    The variants differ in the ripple of the analog place-value adder (over the weight bits; zigzag-imc: over the ADC's
-    bits too) and of the accumulator (zigzag-imc: one bit more).
+    The variants differ in the ripple of the analog place-value adder (over the weight bits; zigzag-imc and the paper:
+    over the ADC's bits too) and in the accumulator (`accumulator_delay_ns`).
     """
     inputs = place_value_inputs(macro)
     carry_bits = inputs - 1.0
@@ -504,7 +534,7 @@ def clock_ns(macro: Macro, technology: Technology, variant: int) -> Clock:
     adders_regular = 0.0
     if macro.is_analog:
         adcs = adc_delay_ns(technology, macro.adc_bits, macro.rows)
-        if variant == VARIANT_ZIGZAG_IMC:
+        if variant != VARIANT_ZIGZAG:
             carry_bits += macro.adc_bits
     else:
         adders_regular = adder_tree_delay_ns(technology, macro.rows, macro.weight_bits)
@@ -513,10 +543,7 @@ def clock_ns(macro: Macro, technology: Technology, variant: int) -> Clock:
 
     accumulators = 0.0
     if has_accumulator(macro):
-        ripple_bits = accumulator_bits(macro) - place_value_bits(macro)
-        if variant == VARIANT_ZIGZAG:
-            ripple_bits -= 1.0
-        accumulators = operand_to_carry_delay_ns(technology) + ripple_bits * carry_to_carry_delay_ns(technology)
+        accumulators = accumulator_delay_ns(technology, variant, accumulator_bits(macro) - place_value_bits(macro))
 
     return Clock(
         adcs, mults, adders_regular, adders_pv, accumulators, adcs + mults + adders_regular + adders_pv + accumulators
@@ -524,8 +551,11 @@ def clock_ns(macro: Macro, technology: Technology, variant: int) -> Clock:
 
 
 @kernel
-def area_mm2(macro: Macro, technology: Technology) -> Area:
-    """Area of all banks by component and in total, mm2. Both variants agree."""
+def area_mm2(macro: Macro, technology: Technology, variant: int) -> Area:
+    """Area of all banks by component and in total, mm2.
+
+    The variants agree, but that the paper counts the accumulators' registers also where nothing is accumulated.
+    """
     words = float(macro.columns) * macro.banks
     full_adder_mm2 = full_adder_area_mm2(technology)
     cells = words * macro.rows * macro.cells_area_mm2
@@ -543,6 +573,8 @@ def area_mm2(macro: Macro, technology: Technology) -> Area:
     accumulators = 0.0
     if has_accumulator(macro):
         accumulators = (full_adder_mm2 + register_area_mm2(technology)) * accumulator_bits(macro) * words
+    elif variant == VARIANT_PAPER:
+        accumulators = register_area_mm2(technology) * accumulator_bits(macro) * words
     return Area(
         cells,
         adcs,
@@ -572,5 +604,5 @@ def peak(macro: Macro, technology: Technology, variant: int) -> Peak:
         macs,
         tops,
         2.0 * macs / energy_pj,
-        tops / area_mm2(macro, technology).total,
+        tops / area_mm2(macro, technology, variant).total,
     )

@@ -106,7 +106,7 @@ def test_version_and_help_of_every_command(capsys: pytest.CaptureFixture[str]) -
         assert fm.__version__ in printed or printed.startswith("usage: fastmap")
 
 
-COMMANDS = ("search", "evaluate", "explain", "count", "macro", "zoo")
+COMMANDS = ("search", "evaluate", "explain", "count", "macro", "validate", "peak", "memory", "zoo")
 
 
 def test_the_installed_command_is_the_module() -> None:
@@ -122,7 +122,7 @@ def test_the_installed_command_is_the_module() -> None:
 
 def test_zoo(cli: Callable[..., str]) -> None:
     names = parsed(cli("zoo", "--json"))
-    assert names == {"architecture": list(zoo.names("architecture")), "workload": list(zoo.names("workload"))}
+    assert names == {kind: list(zoo.names(kind)) for kind in zoo.FOLDERS}
     table = cli("zoo")
     for kind, each in names.items():
         for name in each:
@@ -171,7 +171,7 @@ CONTRACT = {
 }
 NUMBERS = {"clock_ns", "latency_ns", "edp_pj_ns"}
 #: What we give beyond the contract.
-EXTRA = {"layer", "architecture", "cost_model", "accesses"}
+EXTRA = {"layer", "architecture", "cost_model", "accesses", "static_energy_pj"}
 
 
 def check_contract(data: dict[str, Any], architecture: fm.Architecture) -> None:
@@ -687,7 +687,7 @@ ON_THE_LINE: list[tuple[tuple[str, ...], str]] = [
     (("count", "ds_cnn", "--arch", "nope"), "there is no architecture nope"),
     (("macro", "nope"), "there is no architecture nope"),
     (("macro", "ds_cnn"), "there is no architecture ds_cnn"),
-    (("macro", "aimc", "--variant", "paper"), "variant must be one of zigzag, zigzag-imc"),
+    (("macro", "aimc", "--variant", "ideal"), "variant must be one of zigzag, zigzag-imc, paper"),
     (("zoo", "aimcc"), "the zoo has no aimcc; did you mean aimc?"),
 ]
 

@@ -18,7 +18,7 @@ from fastmap.kernels import problem as kernels
 from fastmap.kernels.traffic import word_accesses
 from fastmap.layer import Layer
 from fastmap.loading import load_architecture
-from fastmap.lowering import REPAIRS, TECHNOLOGY, lower, lower_spatial, new_record
+from fastmap.lowering import REPAIRS, lower, lower_spatial, new_record
 from fastmap.mapping import Constraints, Mapping
 from fastmap.mapspace import Mapspace
 
@@ -137,7 +137,11 @@ def test_traffic_is_that_of_the_elements_there_are(size, factor):
     assert found.moves["W"][1]["rd_out_to_low"] == pytest.approx(1)
     assert found.moves["O"][0]["wr_in_by_low"] == pytest.approx(1)
     assert found.energy_pj.mac_breakdown["adcs"] == pytest.approx(
-        macro_kernels.adc_energy_pj(TECHNOLOGY, 8.0) * 8 * 4 * 4 * size  # bits of a weight, cycles, positions, columns
+        macro_kernels.adc_energy_pj(macro_kernels.TECHNOLOGY_28NM, 8.0)
+        * 8
+        * 4
+        * 4
+        * size  # bits of a weight, cycles, positions, columns
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from fastmap.constraints import ConstraintSet
 from fastmap.errors import InputError
 from fastmap.layer import Layer
-from fastmap.loading import json_schema, load_architecture, load_constraints, load_mapping, load_workload
+from fastmap.loading import SCHEMA_KINDS, json_schema, load_architecture, load_constraints, load_mapping, load_workload
 from fastmap.mapping import Constraints, SpatialMapping
 from fastmap.readers import zigzag
 from fastmap.readers.source import parse_document
@@ -365,7 +365,7 @@ class TestNativeConstraintsAndMappings:
 
 class TestSchemas:
     def test_known_kinds(self):
-        for kind in ("architecture", "workload", "mapping", "constraints"):
+        for kind in SCHEMA_KINDS:
             schema = json_schema(kind)
             assert schema["type"] == "object"
             assert schema["additionalProperties"] is False

@@ -10,6 +10,7 @@ from fastmap import zoo
 from fastmap.architecture import Architecture
 from fastmap.errors import InputError
 from fastmap.loading import json_schema, load_architecture, load_workload
+from fastmap.validation import VALIDATED
 
 ZIGZAG = Path(__file__).parent / "data" / "zigzag"
 
@@ -70,8 +71,11 @@ def test_what_ships():
 def test_architectures(name):
     arch = load_architecture(name)
     assert arch.name == name
-    assert arch.warnings == ()
-    assert all(memory.read_energy_pj > 0 for memory in arch.memories if memory.name != "cells")
+    if name in VALIDATED:  # their mappings are costed without the chip's own structure, and their registers read free
+        assert len(arch.warnings) == 1
+    else:
+        assert arch.warnings == ()
+        assert all(memory.read_energy_pj > 0 for memory in arch.memories if memory.name != "cells")
     assert zoo.description("architecture", name).endswith(".")
 
 

@@ -15,16 +15,21 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from fastmap._spec import Bits, Cost, Count, Name, Path, RuleError, Spec, closest, listed, must, shown, whole
 from fastmap.architecture import Architecture, Array, Operand, reversed_memories, transfers_of
+from fastmap.chip import ChipFile
 from fastmap.constraints import ConstraintSet
 from fastmap.dimensions import DIRECTION_CODES, DIRECTIONS, LOOP_DIMENSIONS, OPERANDS, READING
+from fastmap.errors import InputError
 from fastmap.layer import Layer
 from fastmap.mapping import Constraints, Mapping
+from fastmap.memory_costs import memory_cost
 from fastmap.readers.source import Document, read_document, renamed
+from fastmap.technology import load_technology
 from fastmap.workload import Workload
 
 #: Order in which the transfers of one operand are put on its ports, where the file does not say.
 PORT_ORDER = ("wr_in_by_high", "rd_out_to_low", "wr_in_by_low", "rd_out_to_high")
 
+_COSTS = ("read_energy_pj", "write_energy_pj", "area_mm2", "leakage_mw")
 _SIZE_UNITS = {"size_bits": 1, "size_bytes": 8, "size_kib": 8 * 2**10, "size_mib": 8 * 2**20}
 
 
@@ -87,7 +92,7 @@ class PortFile(Spec):
 
 
 class MemoryFile(Spec):
-    """A memory. Energies are per access of the largest bandwidth."""
+    """A memory. Energies are per access of the largest bandwidth; ``costs`` names a source of those not given."""
 
     operands: Annotated[list[Operand], BeforeValidator(_some), WithJsonSchema(_names)]
     size_bits: Count | None = None
@@ -97,7 +102,11 @@ class MemoryFile(Spec):
     bandwidth_bits: Bandwidth | None = None
     read_energy_pj: Cost | None = None
     write_energy_pj: Cost | None = None
-    area_mm2: Cost = 0.0
+    area_mm2: Cost | None = None
+    leakage_mw: Cost | None = None
+    costs: Annotated[
+        Name | None, Field(description="source of memory costs: a name of the zoo, cacti, or a CSV file")
+    ] = None
     serves: Annotated[list[str] | None, BeforeValidator(_served), WithJsonSchema(_names)] = None
     double_buffered: bool = False
     ports: Annotated[
@@ -139,6 +148,8 @@ class ArchitectureFile(Spec):
     name: Name | None = None
     array: Array
     memories: dict[str, MemoryFile]
+    technology: Annotated[Name | None, Field(description="name of the zoo or a file; left out: 28nm")] = None
+    chip: Annotated[ChipFile | None, Field(description="the published chip that the array stands for")] = None
 
 
 def architecture(document: Document, name: str) -> Architecture:
@@ -154,8 +165,12 @@ def architecture(document: Document, name: str) -> Architecture:
         above = [operand for later in list(file.memories.values())[index + 1 :] for operand in later.operands]
         in_array = file.array.kind != "mac" and key == cells
         at: Path = ("memories", key)
-        energies = {"read_energy_pj": memory.read_energy_pj, "write_energy_pj": memory.write_energy_pj}
-        if in_array and memory.read_energy_pj is None:
+        costs = {key: getattr(memory, key) for key in _COSTS}
+        if memory.costs is not None:
+            found = _costs(document, at, memory, file.array if in_array else None)
+            costs = {key: found[key] if value is None else value for key, value in costs.items()}
+        energies = {key: costs[key] for key in ("read_energy_pj", "write_energy_pj")}
+        if in_array and energies["read_energy_pj"] is None:
             energies["read_energy_pj"] = 0.0  # reading a weight is part of the array's own energy
         for energy, value in energies.items():
             if value is None:
@@ -170,14 +185,30 @@ def architecture(document: Document, name: str) -> Architecture:
                 "name": key,
                 "size_bits": memory.bits,
                 **energies,
-                "area_mm2": memory.area_mm2,
+                "area_mm2": costs["area_mm2"] or 0.0,
+                "leakage_mw": costs["leakage_mw"] or 0.0,
                 "operands": memory.operands,
                 "ports": _build_ports(document, at, memory, above, file.array.weight_bits if in_array else None),
                 "serves": serves,
                 "double_buffered": memory.double_buffered,
             }
         )
-    data = {"name": file.name or name, "array": file.array, "memories": memories}
+    technology = None
+    if file.technology is not None:
+        try:
+            technology = load_technology(file.technology)
+        except InputError as error:
+            raise document.error(("technology",), str(error)) from None
+    remarks: tuple[str, ...] = ()
+    if file.chip is not None:
+        remarks = ("its mappings are costed with the generic macro of its array; its chip section is for validate",)
+    data = {
+        "name": file.name or name,
+        "array": file.array,
+        "memories": memories,
+        "technology": technology,
+        "remarks": remarks,
+    }
     to_file = renamed(
         list(file.memories), {"bandwidth_min_bits": "bandwidth_bits", "bandwidth_max_bits": "bandwidth_bits"}
     )
@@ -195,6 +226,32 @@ def architecture(document: Document, name: str) -> Architecture:
         return place
 
     return document.build(lambda: Architecture.model_validate(data), translate)
+
+
+def _costs(document: Document, at: Path, memory: MemoryFile, array: Array | None) -> dict[str, float | None]:
+    """Return what a memory's source says; of cells in an array, for the weights of one multiplier.
+
+    All cells of a bank are one SRAM, whose word is a row of all columns (zigzag-imc).
+    """
+    assert memory.costs is not None
+    positions, words = 1, 1
+    if array is not None:
+        positions, words = array.rows * array.columns, array.columns
+        width = array.columns * array.weight_bits
+    elif memory.bandwidth_bits is None:
+        raise document.error(at, "the key bandwidth_bits is missing")
+    else:
+        width = memory.bandwidth_bits[1]
+    try:
+        found = memory_cost(memory.costs, memory.bits * positions, width)
+    except InputError as error:
+        raise document.error((*at, "costs"), str(error)) from None
+    return {
+        "read_energy_pj": found.read_energy_pj if array is None else None,
+        "write_energy_pj": found.write_energy_pj / words,
+        "area_mm2": None if found.area_mm2 is None else found.area_mm2 / positions,
+        "leakage_mw": None if found.leakage_mw is None else found.leakage_mw / positions,
+    }
 
 
 def _build_ports(

@@ -1,4 +1,4 @@
-"""Ready-made architectures and workloads that ship with fastmap."""
+"""Ready-made architectures, workloads, technologies, memory costs and figures of chips that ship with fastmap."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ from fastmap._spec import closest, listed, shown
 from fastmap.errors import InputError
 
 #: Kinds of entries, and the folder of each.
-FOLDERS = {"architecture": "architectures", "workload": "workloads"}
+FOLDERS = {
+    "architecture": "architectures",
+    "workload": "workloads",
+    "technology": "technologies",
+    "memory": "memories",
+    "chips": "chips",
+}
+_SUFFIXES = (".yaml", ".csv")
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """Return the names of all architectures or workloads, sorted."""
+    """Return the names of all entries of a kind, sorted."""
     folder = files(__name__) / _folder(kind)
     if not folder.is_dir():
         return ()
     entries = (entry.name for entry in folder.iterdir())
-    return tuple(sorted(name.removesuffix(".yaml") for name in entries if name.endswith(".yaml")))
+    return tuple(sorted(name.rsplit(".", 1)[0] for name in entries if name.endswith(_SUFFIXES)))
 
 
 def path(kind: str, name: str) -> Traversable:
@@ -26,7 +33,8 @@ def path(kind: str, name: str) -> Traversable:
     known = names(kind)
     if name not in known:
         raise InputError(f"the zoo has no {kind} {shown(name)}{closest(name, known)} (it has {listed(known)})")
-    return files(__name__) / _folder(kind) / f"{name}.yaml"
+    folder = files(__name__) / _folder(kind)
+    return next(file for suffix in _SUFFIXES if (file := folder / f"{name}{suffix}").is_file())
 
 
 def text(kind: str, name: str) -> str:
