@@ -247,9 +247,9 @@ def chip_costs(
             stages[block.stage] = stages.get(block.stage, 0.0) + costs.delay_ns * chip.transfers_per_cycle
     clock_ns = max(stages.values())
     total_fj, total_mm2 = sum(energy.values()), sum(area.values())
-    for what, total in (("energy", total_fj), ("area", total_mm2), ("time", clock_ns)):
+    for spent, total in (("energy", total_fj), ("area", total_mm2), ("time", clock_ns)):
         if total <= 0:
-            raise InputError(f"the blocks of the chip of {chip.citation} take no {what}")
+            raise InputError(f"the blocks of the chip of {chip.citation} take no {spent}")
     tops = 2.0 * macs / (clock_ns * cycles) / 1000.0
     return ChipCosts(
         energy_per_mac_fj=_with_total(energy, total_fj),
