@@ -238,7 +238,8 @@ class Solver:
                 place = self.next
                 self.next += 1
                 index = self.order[place]
-                lower = self.lower.get(index) or goals.Lower(*self.bounds[index], NOTHING, NOTHING)
+                energy_pj, cycles = self.bounds[index]
+                lower = self.lower.get(index) or goals.Lower(energy_pj, cycles, NOTHING, NOTHING)
                 if goals.hopeless(self.goal, lower, self.known, self.best_known[0]):
                     if self.by_value:  # and so are all others
                         self.next = len(self.order)
