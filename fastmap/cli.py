@@ -398,27 +398,29 @@ def _search(options: argparse.Namespace) -> int:
                 recordings[id(space)] = recording
         check_room(sum(each.forecast.bytes for each in recordings.values()), options.output, options.force)
     enumerated = [space for space in spaces if is_enumerated(space, how)]
-    output = None
-    if options.output is not None:
-        output = ResultFile.create(options.output, overwrite=options.force, resume=options.resume)
-    if not options.quiet:
-        distinct = sum(len(plan.distinct) for plan in plans)
-        names = ", ".join(plan.architecture.name for plan in plans)
-        time = readable_time(expected_seconds(sum(space.size for space in enumerated), options.threads))
-        effort = f", {time if time.startswith('less') else f'about {time}'} to enumerate" if enumerated else ""
-        layers = f"{distinct} distinct layer{'s' if distinct > 1 else ''}"
-        stored = f", about {KILOBYTES_PER_RESULT * distinct} kB to {options.output}" if output else ""
-        print(
-            f"{plans[0].workload.name} on {names}: {size:,} mappings of {layers}{effort}{stored}",
-            file=sys.stderr,
-        )
-        if how.keep is not None and how.keep.rows:
-            expected = [each.forecast for each in recordings.values()]
-            print(f"keeping {announcement(expected, how.keep, options.output, options.threads)}", file=sys.stderr)
-    options.interrupt.check()
     finished: list[NetworkResult] = []
     failure: FastmapError | None = None
+    output = None
+    if options.output is not None:
+        with control.on_interrupt():  # or its lock might stay
+            output = ResultFile.create(options.output, overwrite=options.force, resume=options.resume)
     try:
+        if not options.quiet:
+            distinct = sum(len(plan.distinct) for plan in plans)
+            names = ", ".join(plan.architecture.name for plan in plans)
+            time = readable_time(expected_seconds(sum(space.size for space in enumerated), options.threads))
+            effort = f", {time if time.startswith('less') else f'about {time}'} to enumerate" if enumerated else ""
+            layers = f"{distinct} distinct layer{'s' if distinct > 1 else ''}"
+            stored = f", about {KILOBYTES_PER_RESULT * distinct} kB to {options.output}" if output else ""
+            print(
+                f"{plans[0].workload.name} on {names}: {size:,} mappings of {layers}{effort}{stored}",
+                file=sys.stderr,
+            )
+            if how.keep is not None and how.keep.rows:
+                expected = [each.forecast for each in recordings.values()]
+                print(f"keeping {announcement(expected, how.keep, options.output, options.threads)}", file=sys.stderr)
+        if options.interrupt.came or control.stopped:
+            raise KeyboardInterrupt
         # Without a terminal there is no bar: a log would be full of it.
         hidden = True if options.quiet else None
         with tqdm(total=size, unit=" mappings", unit_scale=True, disable=hidden, leave=False) as bar:
