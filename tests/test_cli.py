@@ -957,10 +957,10 @@ def test_an_interrupt_that_gets_lost_is_remembered(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, strategy: str
 ) -> None:
     """As it happens in a callback from compiled code, whose exceptions Python ignores."""
-    import fastmap.exhaustive
     import fastmap.optimal
+    import fastmap.recorded
 
-    module = {"optimal": fastmap.optimal, "exhaustive": fastmap.exhaustive}[strategy]
+    module = {"optimal": fastmap.optimal, "exhaustive": fastmap.recorded}[strategy]
     compile_kernels = module.compile_kernels
 
     def deaf(space: object) -> float:

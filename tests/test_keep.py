@@ -474,8 +474,10 @@ def test_a_second_writer_gets_a_sentence_and_readers_read(
 
     def progress(_: int) -> None:
         if path.exists():
+            before = SearchResult.load(path).statistics["mappings_fitting"]
             rows = rows_of(path)
-            assert int(rows[WEIGHT].sum()) == SearchResult.load(path).statistics["mappings_fitting"]
+            # The file may be replaced between two looks at it.
+            assert before <= int(rows[WEIGHT].sum()) <= SearchResult.load(path).statistics["mappings_fitting"]
             seen.append(len(rows[WEIGHT]))
         with pytest.raises(StoreError, match="is being written by another process"):
             run(layer, aimc, path, force=True)

@@ -81,7 +81,8 @@ class _Graph:
     def _node_names(self) -> list[str]:
         """Return a name for each node: its own where that is short and unique, or operator and position."""
         names: list[str] = []
-        own = [node.name.strip() for node in self.graph.node]
+        # A name of a damaged model may be no text.
+        own = [node.name.strip() if isinstance(node.name, str) else "" for node in self.graph.node]
         for index, node in enumerate(self.graph.node):
             name = own[index]
             if not name or not name.isprintable() or len(name) > LONGEST_NAME or own.count(name) > 1:
