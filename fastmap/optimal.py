@@ -18,7 +18,7 @@ from fastmap.evaluation import array_clock_ns
 from fastmap.exhaustive import candidate_energies_pj, nothing_fits, run_threads
 from fastmap.kernels import goals
 from fastmap.kernels import optimal as kernels
-from fastmap.kernels.bounds import candidate_bounds
+from fastmap.kernels.candidates import candidate_bounds
 from fastmap.kernels.problem import MAX_LEVELS, MAX_LOOPS, SCRATCH, UNROLLING
 from fastmap.kernels.reduce import POINT
 from fastmap.lowering import new_record

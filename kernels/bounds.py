@@ -20,18 +20,13 @@ import numpy as np
 from ._jit import kernel
 from .allocate import FIT_TOLERANCE, held_bits
 from .problem import (
-    ALL_ACCESSES,
-    EXACT_TILES,
     FRACTIONAL,
     INTEGER,
     IRRELEVANT,
     MAX_LEVELS,
-    MAX_MEMORIES,
     N_DIMS,
-    PARTIAL_X,
     READ_DOWN,
     READ_UP,
-    TRUE_EXTENTS,
     WRITE_FROM_ABOVE,
     WRITE_FROM_BELOW,
     I,
@@ -39,28 +34,21 @@ from .problem import (
     W,
     side,
     tensor_size,
-    unroll,
 )
 from .traffic import (
-    ACCESSES,
     ACTIVE,
     AVERAGE_BANDWIDTH,
     CONTENT_BITS,
     CYCLES,
     CYCLES_ABOVE,
     ENERGY_PJ,
-    N_STATE,
-    N_TRAFFIC,
     REDUCES_ABOVE,
     SIZE,
     TRANSFER_CYCLES,
     element_bits,
     fill_boundary,
     fill_traffic,
-    tile_content,
 )
-
-MAX_RISES, PRICE_STEPS = 40, 3  # of the price of a memory's capacity: times that it is raised, and refined
 
 ROUNDING = 1e-12  # relative; what the last digits of a product may be worth
 
@@ -92,7 +80,8 @@ class Bounds(NamedTuple):
     lane_cycles: Any  #: float64[LANES, R, S]
     lanes_to_go: Any  #: float64[LANES, S, tuples]
     transfers: Any  #: float64[N_TRANSFER, R, 4, S], see ``fill_transfers``
-    mixes: Any  #: int64[2], slopes of the mixed bounds, filled one after the other; whether they know a stall
+    mixes: Any  #: int64[1], slopes of the mixed bounds, filled one after the other
+    stall_known: Any  #: int64[1], 1 where these, and ``fronts``, know of a stall
     slope: Any  #: float64[SLOPES], pJ per cycle
     mixed: Any  #: float64[SLOPES, MIXES, R, S], pJ
     mixed_to_go: Any  #: float64[SLOPES, MIXES, S, tuples]
@@ -127,7 +116,7 @@ def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj
     for o in range(3):
         for k in range(problem.levels[o]):
             row = problem.first_row[o] + k
-            limit = _most_bits(problem, least, o, k) if k > 0 else np.inf
+            limit = most_bits(problem, least, o, k) if k > 0 else np.inf
             doubled = k > 0 and problem.memory_double_buffered[problem.chain[o, k - 1]] != 0
             listed = unrolling.lists_reduction[row - 1] != 0 if k > 0 else False
             for s in range(total):
@@ -173,16 +162,17 @@ def fill_least(problem, content, least):
             level = problem.memory_level[memory, o]
             s = content.shape[1] - 1 if level == problem.levels[o] - 1 else 0
             elements = content[problem.first_row[o] + level + 1, s]
-            least[memory, o] = elements * _narrowest_bits(problem, o)
+            least[memory, o] = elements * narrowest_bits(problem, o)
 
 
 @kernel
-def _narrowest_bits(problem, o):
+def narrowest_bits(problem, o):
+    """Width of an element, or of the narrower of partial and complete sums."""
     return min(element_bits(problem, o, False), element_bits(problem, o, True))
 
 
 @kernel
-def _most_bits(problem, least, o, k):
+def most_bits(problem, least, o, k):
     """Bits that an operand may take of the memory below its boundary k > 0: what the others leave."""
     memory = problem.chain[o, k - 1]
     limit = problem.memory_size[memory] * (1.0 + FIT_TOLERANCE)
@@ -581,7 +571,7 @@ def fill_joint_paths(problem, predecessor, allowed, fit, cost, paths):
                 for j in range(count):
                     here[j] = min(here[j], inner[j])
         # Boundaries at this state: of W, then of I, then of O.
-        _place_inputs(problem, fit, cost, s, here)
+        place_inputs(problem, fit, cost, s, here)
         for o in range(1, problem.levels[O]):
             if fit[first_o + o, s]:
                 added = cost[first_o + o, s]
@@ -590,7 +580,7 @@ def fill_joint_paths(problem, predecessor, allowed, fit, cost, paths):
 
 
 @kernel
-def _place_inputs(problem, fit, cost, s, here):
+def place_inputs(problem, fit, cost, s, here):
     """Lower the least costs at a state (float64[tuples]) by boundaries of W and I that lie there."""
     stride_w, stride_i = (problem.levels[I] + 1) * problem.levels[O], problem.levels[O]
     for w in range(problem.levels[W]):
@@ -607,154 +597,6 @@ def _place_inputs(problem, fit, cost, s, here):
                 start = w * stride_w + (i + 1) * stride_i
                 for j in range(start, start + stride_i):
                     here[j] = min(here[j], here[j - stride_i] + added)
-
-
-@kernel
-def priced_energy_pj(problem, unrolling, lattice, tables, energy_pj, least, enough):
-    """Least energy of all boundaries of a mapping, with the capacity that operands share and the true width of sums.
-
-    A memory's capacity is priced: its bits cost energy, and what all of them would cost is given back. That is no more
-    than the energy of any mapping that fits, whatever the price (Lagrangian relaxation). The best one is looked for.
-
-    Args:
-        least: see ``fill_least``.
-        enough: pJ, beyond which nobody asks how much more it is.
-    """
-    best = -np.inf
-    paths = np.empty((lattice.states.shape[0], count_tuples(problem)))
-    held, whole = np.empty(energy_pj.shape), np.empty(energy_pj.shape, np.bool_)
-    narrow = np.empty(energy_pj.shape, np.bool_)
-    _fill_held(problem, unrolling, lattice.states, tables, least, held, whole, narrow)
-    for memory in range(problem.memories):
-        capacity = problem.memory_size[memory] * (1.0 + FIT_TOLERANCE)
-        sharing = 0
-        for o in range(3):
-            level = problem.memory_level[memory, o]
-            if level == problem.levels[o] - 1:
-                capacity -= least[memory, o]  # all of the operand
-            elif level >= 0:
-                sharing += 1
-        if sharing == 0 or (sharing == 1 and best > -np.inf):
-            continue
-        free = _priced_paths(problem, lattice, energy_pj, held, whole, narrow, memory, 0.0, paths)
-        best = max(best, free)
-        if sharing == 1:
-            continue
-        # The gain is concave in the price: go up in large steps as long as it rises, then between the last three.
-        price, step, gained = free / capacity / 256.0, 4.0, free
-        for _ in range(MAX_RISES):  # without end if nothing fits
-            if best >= enough:
-                break
-            value = _priced_paths(problem, lattice, energy_pj, held, whole, narrow, memory, price, paths)
-            value -= price * capacity
-            best = max(best, value)
-            if value <= gained:
-                break
-            gained = value
-            price *= step
-        price /= step
-        for _ in range(PRICE_STEPS):
-            if best >= enough:
-                break
-            step = np.sqrt(step)
-            for at in (price * step, price / step):
-                value = _priced_paths(problem, lattice, energy_pj, held, whole, narrow, memory, at, paths)
-                value -= at * capacity
-                best = max(best, value)
-                if value > gained:
-                    gained, price = value, at
-                    break
-    return best
-
-
-@kernel
-def _fill_held(problem, unrolling, states, tables, least, held, whole, narrow):
-    """Bits that each boundary takes of the memory below it, and whether they fit beside the least of the others.
-
-    Args:
-        held: float64[R, S], filled; with the width of partial sums.
-        whole: bool[R, S], filled: fits at that width.
-        narrow: bool[R, S], filled: fits at the width of complete sums, where these are narrower and all loops that add
-            up lie below.
-    """
-    total = states.shape[0]
-    held[:] = 0.0
-    narrow[:] = False
-    for o in range(3):
-        bits = element_bits(problem, o, True)
-        complete_bits = min(bits, element_bits(problem, o, False))
-        for k in range(problem.levels[o]):
-            row = problem.first_row[o] + k
-            if k == 0:
-                whole[row] = tables.fit[row]
-                continue
-            limit = _most_bits(problem, least, o, k)
-            doubled = problem.memory_double_buffered[problem.chain[o, k - 1]] != 0
-            listed = unrolling.lists_reduction[row - 1] != 0
-            for s in range(total):
-                exchanges = doubled and s != total - 1
-                elements, all_elements = tables.content[row, s], tables.content[row, total - 1]
-                held[row, s] = held_bits(elements, all_elements, bits, exchanges)
-                whole[row, s] = tables.fit[row, s] and held[row, s] <= limit
-                if o == O and complete_bits < bits and not listed and states[s, REDUCES_ABOVE] == 0.0:
-                    narrow[row, s] = tables.fit[row, s]
-                elif o == O and problem.bits[3] > bits:
-                    whole[row, s] = tables.fit[row, s]
-
-
-@kernel
-def _priced_paths(problem, lattice, energy_pj, held, whole, narrow, memory, price, paths):
-    """As ``fill_joint_paths``, for energy and ``price`` (pJ per bit) times the bits of a memory; returns the least.
-
-    A level holds complete sums if its boundary below lies where all of them are. ``settled`` is the least if that is so
-    of the last boundary of the output.
-    """
-    total, items = lattice.predecessor.shape
-    count = paths.shape[1]
-    settled = np.empty(paths.shape)
-    cost = np.empty(energy_pj.shape)
-    for o in range(3):
-        for k in range(problem.levels[o]):
-            row = problem.first_row[o] + k
-            at = price if k > 0 and problem.chain[o, k - 1] == memory else 0.0
-            for s in range(total):
-                cost[row, s] = energy_pj[row, s] + at * held[row, s]
-    narrower = problem.bits[3] / problem.bits[2]
-    for s in range(total):
-        here, settled_here = paths[s], settled[s]
-        here[:] = np.inf
-        settled_here[:] = np.inf
-        if not lattice.allowed[s]:
-            continue
-        complete = lattice.states[s, REDUCES_ABOVE] == 0.0
-        if s == 0:
-            here[tuple_number(problem, 0, 0, 1)] = 0.0
-            if complete:
-                settled_here[tuple_number(problem, 0, 0, 1)] = 0.0
-        for item in range(items):
-            t = lattice.predecessor[s, item]
-            if t >= 0:
-                inner, settled_inner = paths[t], settled[t]
-                for j in range(count):
-                    here[j] = min(here[j], inner[j])
-                if complete:
-                    for j in range(count):
-                        settled_here[j] = min(settled_here[j], settled_inner[j])
-        _place_inputs(problem, whole, cost, s, here)
-        if complete:
-            _place_inputs(problem, whole, cost, s, settled_here)
-        for o in range(1, problem.levels[O]):
-            row = problem.first_row[O] + o
-            added = cost[row, s] if whole[row, s] else np.inf
-            added_narrow = np.inf
-            if narrow[row, s]:
-                added_narrow = energy_pj[row, s] + narrower * (cost[row, s] - energy_pj[row, s])
-            for j in range(o, count, problem.levels[O]):
-                least = min(here[j - 1] + added, settled_here[j - 1] + added_narrow)
-                here[j] = min(here[j], least)
-                if complete:
-                    settled_here[j] = min(settled_here[j], least)
-    return paths[total - 1, tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])]
 
 
 @kernel
@@ -775,7 +617,8 @@ def new_bounds(problem, lattice, energy_pj, energy_to_go):
         np.empty((LANES, problem.rows, total)),
         np.empty((LANES, *energy_to_go.shape)),
         np.empty((N_TRANSFER, problem.rows, 4, total)),
-        np.zeros(2, np.int64),
+        np.zeros(1, np.int64),
+        np.zeros(1, np.int64),
         np.zeros(SLOPES),
         np.empty((SLOPES, MIXES, problem.rows, total)),
         np.empty((SLOPES, MIXES, *energy_to_go.shape)),
@@ -920,8 +763,8 @@ def add_mix(problem, lattice, tables, bounds, slope):
         root = tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])
         known = bounds.lanes[0] > STALL_LANES
         known = known and bounds.base[STALL_LANES] + bounds.lanes_to_go[STALL_LANES, complete, root] > 0.0
-        bounds.mixes[1] = 1 if known else 0
-    stalled = bounds.mixes[1] != 0
+        bounds.stall_known[0] = 1 if known else 0
+    stalled = bounds.stall_known[0] != 0
     for mix in range(MIXES):
         cost = bounds.mixed[place, mix]
         for o in range(3):
@@ -945,188 +788,3 @@ def add_mix(problem, lattice, tables, bounds, slope):
         bounds.mixed_base[place, mix] = slope * base
         to_go = bounds.mixed_to_go[place, mix]
         fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, to_go)
-
-
-# Rows of the table of states from which ``candidate_bounds`` works: no loop below; all that are irrelevant to an
-# operand; one that is not; all.
-EMPTY, STILL, PROBE, ALL = range(4)
-
-
-@kernel
-def candidate_bounds(problem, unrolling, scratch, array_dim, loop_dim, candidates, array_pj, bounds):
-    """The least energy (pJ) and latency (cycles) of each candidate, from what every mapping must do: float64[S, 2].
-
-    Each element crosses each boundary once. Where a memory has no room for more than the unrolling alone, no loop that
-    is relevant to the operand lies below, and all others at most; none does unless the innermost loop is one of them.
-    As a loop is irrelevant to one operand at most, the innermost one decides which operand stays while others change.
-    """
-    states = np.empty((ALL + 1, N_STATE))
-    traffic = np.empty((problem.rows, ALL + 2, N_TRAFFIC))
-    content, least = np.empty((problem.rows, ALL + 1)), np.empty((MAX_MEMORIES, 3))
-    energy_pj = np.empty((3, 2))  # of each operand: moving in every iteration, or staying
-    stalls = np.empty((3, 2, problem.ports, 2))  # BUSY and STALLED cycles of each port, likewise
-    for i in range(candidates.shape[0]):
-        unroll(problem, array_dim, loop_dim, candidates[i], unrolling)
-        iterations = 1.0
-        for d in range(N_DIMS):
-            iterations *= unrolling.remaining[d]
-        fill_content_ends(problem, unrolling, scratch, states, content)
-        fill_least(problem, content, least)
-        energy_pj[:] = 0.0
-        stalls[:] = 0.0
-        for o in range(3):
-            _describe_ends(problem, unrolling, o, iterations, states)
-            for k in range(problem.levels[o]):
-                if _holds_one_tile(problem, unrolling, scratch, states, content, least, o, k):
-                    for still in range(2):
-                        s = STILL if still == 1 and not (o == O and k == 0) else EMPTY
-                        fill_traffic(problem, unrolling, states, scratch, o, k, s, traffic)
-                        energy_pj[o, still] += traffic[problem.first_row[o] + k, s, ENERGY_PJ]
-                        _add_stalls(problem, states, traffic, o, k, s, stalls[o, still])
-                else:
-                    once_pj = compulsory_pj(problem, unrolling, states, scratch, o, k, traffic)
-                    energy_pj[o, 0] += once_pj
-                    energy_pj[o, 1] += once_pj
-        bounds[i, 0], bounds[i, 1] = np.inf, np.inf
-        for d in range(N_DIMS):
-            if unrolling.remaining[d] == 1 and iterations > 1.0:
-                continue
-            total_pj, stall = array_pj[i], 0.0
-            for port in range(-1, problem.ports):
-                busy, stalled = -iterations * np.ceil(problem.cycles_per_operation), 0.0
-                for o in range(3):
-                    still = 1 if problem.relevance[o, d] == IRRELEVANT else 0
-                    if port < 0:
-                        total_pj += energy_pj[o, still]
-                    else:
-                        busy += stalls[o, still, port, 0]
-                        stalled += stalls[o, still, port, 1]
-                stall = max(stall, busy, stalled)
-            bounds[i, 0] = min(bounds[i, 0], total_pj)
-            bounds[i, 1] = min(bounds[i, 1], iterations * problem.cycles_per_operation + stall)
-
-
-@kernel
-def fill_content_ends(problem, unrolling, scratch, states, content):
-    """Fill the content table at the states EMPTY and ALL."""
-    for d in range(N_DIMS):
-        states[EMPTY, SIZE + d] = 1.0
-        states[ALL, SIZE + d] = unrolling.remaining[d]
-    for o in range(3):
-        for k in range(problem.levels[o] + 1):
-            row = problem.first_row[o] + k
-            for s in (EMPTY, ALL):
-                content[row, s] = tile_content(problem, unrolling, states, o, row, s, scratch.size)
-
-
-@kernel
-def _describe_ends(problem, unrolling, o, iterations, states):
-    """Fill the states EMPTY, STILL and ALL of an operand."""
-    states[:, CYCLES] = 1.0
-    states[:, REDUCES_ABOVE] = 0.0
-    states[:, SIZE : SIZE + N_DIMS] = 1.0
-    for d in range(N_DIMS):
-        states[ALL, SIZE + d] = unrolling.remaining[d]
-        if problem.relevance[o, d] == IRRELEVANT:
-            states[STILL, SIZE + d] = unrolling.remaining[d]
-            states[STILL, CYCLES] *= unrolling.remaining[d]
-            if o == O and unrolling.remaining[d] > 1:
-                states[EMPTY, REDUCES_ABOVE] = 1.0
-    states[ALL, CYCLES] = iterations
-    for s in (EMPTY, STILL, ALL):
-        states[s, CYCLES_ABOVE] = iterations / states[s, CYCLES]
-
-
-@kernel
-def _holds_one_tile(problem, unrolling, scratch, states, content, least, o, k):
-    """Has the memory below boundary k no room for a loop that is relevant to the operand?
-
-    Without a memory, as below boundary 0, there is none. Where the last digit of a product decides what moves, the cost
-    of the boundary is not known from its state, and the answer is no.
-    """
-    if k == 0:
-        return True
-    if unrolling.fractional and unrolling.fractional_operand[o] != 0:
-        return False
-    if o == O and problem.bits[3] > problem.bits[2]:  # staying costs wider sums
-        return False
-    row = problem.first_row[o] + k
-    limit = _most_bits(problem, least, o, k)
-    doubled = problem.memory_double_buffered[problem.chain[o, k - 1]] != 0
-    for relevant in range(N_DIMS):
-        if problem.relevance[o, relevant] == IRRELEVANT or unrolling.remaining[relevant] == 1:
-            continue
-        for d in range(N_DIMS):
-            states[PROBE, SIZE + d] = 1.0
-        states[PROBE, SIZE + relevant] = _smallest_factor(unrolling.remaining[relevant])
-        elements = tile_content(problem, unrolling, states, o, row, PROBE, scratch.size)
-        if held_bits(elements, content[row, ALL], _narrowest_bits(problem, o), doubled) <= limit:
-            return False
-    return True
-
-
-@kernel
-def _smallest_factor(n):
-    factor = 2
-    while factor * factor <= n:
-        if n % factor == 0:
-            return factor
-        factor += 1
-    return n
-
-
-@kernel
-def _add_stalls(problem, states, traffic, o, k, s, stalls):
-    """Add what the transfers across a boundary cost each port: float64[P, 2], BUSY and STALLED cycles."""
-    run = np.ceil(states[ALL, CYCLES] * problem.cycles_per_operation)
-    window = boundary_window(problem, states, traffic, o, k, s)
-    for direction in range(4):
-        level = k + side(direction)
-        if level < 0 or traffic[problem.first_row[o] + k, s, ACTIVE + direction] == 0.0:
-            continue
-        count = states[s, CYCLES_ABOVE]
-        busy, stalled, _ = recurring_cycles(problem, traffic, o, k, s, direction, count, window, run)
-        port = problem.port[o, level, direction]
-        stalls[port, 0] += busy
-        stalls[port, 1] += stalled
-
-
-@kernel
-def compulsory_pj(problem, unrolling, states, scratch, o, k, traffic):
-    """Energy that boundary k > 0 needs at least, whatever its state: each element crosses it once.
-
-    Without EXACT_TILES, a tile of a fractional unrolling is rounded to whole elements, possibly down; the elements
-    counted here allow for that. Where the cost model zigzag truncates extents, the inputs are left out.
-
-    Args:
-        states: float64[4, N_STATE], see ``_describe_ends``.
-        traffic: float64[R, 5, N_TRAFFIC], working memory.
-    """
-    row = problem.first_row[o] + k
-    truncated, fractional = False, False
-    for d in range(N_DIMS):
-        scratch.size[d] = states[ALL, SIZE + d] * unrolling.below[FRACTIONAL, row, d]
-        scratch.tile[d] = unrolling.below[FRACTIONAL, row, d]
-        if problem.relevance[o, d] != IRRELEVANT:
-            fractional |= scratch.tile[d] != np.floor(scratch.tile[d])
-        if problem.relevance[o, d] >= PARTIAL_X and problem.repairs & TRUE_EXTENTS == 0:
-            truncated |= scratch.tile[d] != np.floor(scratch.tile[d])
-            truncated |= problem.window[0, 1] > 1.0 or problem.window[1, 1] > 1.0
-    if truncated:
-        return 0.0
-    smallest = tensor_size(problem, o, scratch.tile)
-    elements = tensor_size(problem, o, scratch.size)
-    if problem.repairs & EXACT_TILES:
-        elements *= 1.0 - ROUNDING
-    else:
-        if fractional:
-            elements *= max(0.0, 1.0 - 0.5 / smallest)
-        elements = np.floor(elements * (1.0 + ROUNDING))
-    scratch.elements[FRACTIONAL], scratch.elements[INTEGER] = elements, 1.0
-    fill_boundary(problem, unrolling, states, states[ALL, CYCLES], o, k, ALL, scratch.elements, traffic, ALL)
-    energy_pj = traffic[row, ALL, ENERGY_PJ]
-    if problem.repairs & ALL_ACCESSES == 0:  # a truncated fraction of an access
-        for direction in range(4):
-            if traffic[row, ALL, ACCESSES + direction] > 0.0:
-                energy_pj -= problem.memory_energy[problem.chain[o, k + side(direction)], direction % 2]
-    return energy_pj

@@ -57,12 +57,6 @@ def loads(fronts, o):
 
 
 @kernel
-def stall_known(bounds):
-    """Do the mixed bounds, and so the fronts, know a stall?"""
-    return bounds.mixes[1] != 0
-
-
-@kernel
 def fill_fronts(problem, lattice, tables, bounds, size):
     """The ``Fronts`` of a candidate with up to ``size`` points each; the mixed bounds must be there."""
     total, items = lattice.predecessor.shape
@@ -101,7 +95,7 @@ def fill_fronts(problem, lattice, tables, bounds, size):
                 row = problem.first_row[o] + opened[o] - 1
                 if opened[o] > first_boundary(o) and tables.fit[row, s]:
                     cycles = bounds.loading[row, s] if loads(fronts, o) else 0.0
-                    if stall_known(bounds):
+                    if bounds.stall_known[0] != 0:
                         cycles += bounds.lane_cycles[STALL_LANES, row, s]
                     _join(fronts, s, j, s, j - strides[o], bounds.energy_pj[row, s], cycles, room)
     return fronts

@@ -39,14 +39,14 @@ from .bounds import (
     join_first_lanes,
     lower_latency,
     new_bounds,
-    priced_energy_pj,
     serial_loading,
     stalled_cycles,
     tuple_number,
     widest_window,
 )
+from .capacity import priced_energy_pj
 from .chain_cost import cost_chain, offer_point
-from .fronts import all_dominated, fill_fronts, loads, no_fronts, points_of_fronts, stall_known
+from .fronts import all_dominated, fill_fronts, loads, no_fronts, points_of_fronts
 from .goals import (
     CHAINS,
     COMPLETE_CHAINS,
@@ -545,7 +545,7 @@ def _expand(problem, lattice, tables, bounds, fronts, goal, best_known, found, c
                 past = bounds.compute + loading[O] + loading[fronts.operand[0]]
                 if loads(fronts, o):
                     past += bounds.loading[row, s]
-                if stall_known(bounds):
+                if bounds.stall_known[0] != 0:
                     past += chain.lanes[depth, STALL_LANES] + bounds.lane_cycles[STALL_LANES, row, s]
                 if all_dominated(goal, fronts, found, s, after, past_pj, past, lower_cycles):
                     statistics[PRUNED_CHAINS] += 1
