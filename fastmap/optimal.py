@@ -151,6 +151,17 @@ class Best:
     index: int
     mapping: Mapping
 
+    def wins(self, other: Best) -> bool:
+        """Whether it is better, or as good (but for rounding) and of an earlier place."""
+        if self.place < other.place:
+            return self.value <= other.value * (1.0 + goals.TINY)
+        return self.value * (1.0 + goals.TINY) < other.value
+
+    def dominates(self, other: Best) -> bool:
+        """Whether it is at least as good in both energy and latency, but for rounding if it is of an earlier place."""
+        larger = 1.0 + goals.TINY if self.place < other.place else 1.0
+        return self.energy_pj <= other.energy_pj * larger and self.latency_cycles <= other.latency_cycles * larger
+
 
 class Solver:
     """Searches the spatial mappings of a space in the order of their bounds; its state is shared by all threads."""
@@ -181,7 +192,8 @@ class Solver:
         self.order = np.argsort(self.bound, kind="stable").tolist()
         self.next = 0
         self.lock = threading.Lock()
-        self.best_known = np.full(1, np.inf)
+        self.best_known, self.values = np.full(1, np.inf), np.full(len(self.order), np.inf)
+        self.running: set[int] = set()  # places
         # The points of the front that each worker found, and how many it had found before its present search.
         self.points_found = np.zeros((workers, MAX_POSTED if self.front_wanted else 1), POINT)
         self.posted, self.posted_before = np.zeros(workers, np.int64), np.zeros(workers, np.int64)
@@ -249,7 +261,8 @@ class Solver:
                     continue
                 found = self._known()
                 self.posted_before[worker] = self.posted[worker]
-                others = self._others(worker)
+                others = self._others(place, worker)
+                self.running.add(place)
             self._search(place, unrolling, scratch, others, found)
 
     def _known(self) -> Any:
@@ -270,12 +283,22 @@ class Solver:
         self.paused.sort(key=lambda place: (self.bound[self.order[place]], place))
         self.order = [self.order[place] for place in self.paused]
         self.paused, self.next, self.looking = [], 0, False
+        self.values = np.full(len(self.order), np.inf)
         # Whatever is found from now on is of later places.
         self.found = [replace(best, place=-1) for best in self.found]
 
-    def _others(self, worker: int) -> Any:
+    def _others(self, place: int, worker: int) -> Any:
         """What a search hears of others: what they find from now on, or have found in their present searches."""
-        return goals.Others(self.best_known, self.points_found, self.posted, self.posted_before.copy(), worker)
+        return goals.Others(
+            value=self.best_known,
+            values=self.values,
+            place=place,
+            rivals=np.array(sorted(self.running), np.int64),
+            points=self.points_found,
+            posted=self.posted,
+            taken=self.posted_before.copy(),
+            worker=worker,
+        )
 
     def _search(self, place: int, unrolling: Any, scratch: Any, others: Any, found: Any) -> None:
         index = self.order[place]
@@ -304,6 +327,7 @@ class Solver:
                 "loop_factor_limit"
             )
         with self.lock:
+            self.running.discard(place)
             self.statistics += statistics
             self.searched.add(index)
             if ended == kernels.DONE:
@@ -326,17 +350,19 @@ class Solver:
             elif found.mappings[0, 0] >= 0:
                 value, energy, cycles = (float(each) for each in found.best)
                 mine = Best(value, place, energy, cycles, index, self._mapping(index, 0, found))
-                if not self.found or (mine.value, place) < (self.found[0].value, self.found[0].place):
+                if not self.found or mine.wins(self.found[0]):
                     self.found = [mine]
                     self.known = self._known()
 
     def _join(self, new: list[Best]) -> None:
-        """Add points to the front; of equal ones that of the smallest place stays."""
+        """Add points to the front; of equal ones (but for rounding) that of the smallest place stays."""
         if not new:
             return
         kept: list[Best] = []
         for point in sorted([*self.found, *new], key=lambda each: (each.energy_pj, each.latency_cycles, each.place)):
-            if not kept or point.latency_cycles < kept[-1].latency_cycles:
+            while kept and point.place < kept[-1].place and point.dominates(kept[-1]):
+                kept.pop()
+            if not kept or not kept[-1].dominates(point):
                 kept.append(point)
         self.found = kept
         self.front = np.zeros(len(kept), POINT)
@@ -393,5 +419,5 @@ def compile_kernels(space: Mapspace) -> float:
         solver = Solver(replace(space, candidates=space.candidates[:1]), _goal("energy", None, None, 0.0), stopped)
         solver.best_known[0] = -math.inf
         goals.hopeless(solver.goal, goals.Lower(0.0, 0.0, NOTHING, NOTHING), solver._known(), solver.best_known[0])
-        solver._search(0, new_record(UNROLLING), new_record(SCRATCH), solver._others(0), solver._known())
+        solver._search(0, new_record(UNROLLING), new_record(SCRATCH), solver._others(0, 0), solver._known())
     return time.perf_counter() - start

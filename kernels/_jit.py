@@ -14,6 +14,7 @@ from typing import Any
 
 import numba
 from numba.core import config
+from numba.core.types import unliteral
 
 _HERE = Path(__file__).resolve().parent
 
@@ -43,4 +44,12 @@ def kernel(function: Callable[..., Any]) -> Any:
     which nobody calls and which takes time to compile.
     """
     options: dict[str, Any] = {"no_cfunc_wrapper": True}  # not known to numba's type stubs
-    return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    dispatcher: Any = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    template_of = dispatcher.get_call_template
+
+    def template_of_plain(args: Any, kws: Any) -> Any:
+        """Numba would compile a callee anew for every constant that it is called with."""
+        return template_of([unliteral(each) for each in args], {name: unliteral(each) for name, each in kws.items()})
+
+    dispatcher.get_call_template = template_of_plain
+    return dispatcher

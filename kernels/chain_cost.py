@@ -224,12 +224,14 @@ def _keep(goal, energy, latency, loop_dim, loop_size, cuts, n, number, others, f
         if mine < others.points.shape[1]:
             others.points[others.worker, mine].energy_pj = energy
             others.points[others.worker, mine].latency_cycles = latency
+            others.points[others.worker, mine].rank = others.place
             others.posted[others.worker] = mine + 1
     else:
         value = goal_value(goal, energy, latency)
-        if not value < found.best[0]:
+        if not value * (1.0 + TINY) < found.best[0]:
             return found
         found.best[0], found.best[1], found.best[2] = value, energy, latency
+        others.values[others.place] = value
         others.value[0] = min(others.value[0], value)
     row = found.mappings[place]
     row[0] = n

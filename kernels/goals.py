@@ -57,10 +57,17 @@ class Found(NamedTuple):
 
 
 class Others(NamedTuple):
-    """What all workers find, for each other while they run. Each writes its own row of points, then their number."""
+    """What all workers find, for each other while they run. Each writes its own row of points, then their number.
+
+    A place is that of a candidate in the order in which they are begun; what is found at an earlier one wins against
+    equals.
+    """
 
     value: Any  #: float64[1], the best value that anybody knows
-    points: Any  #: POINT[workers, n] (goal FRONT)
+    values: Any  #: float64[places], the best value found at each
+    place: Any  #: of this search
+    rivals: Any  #: int64[n], places whose searches had begun when this one did, but were not done
+    points: Any  #: POINT[workers, n] (goal FRONT); ``rank`` is the place
     posted: Any  #: int64[workers], how many there are
     taken: Any  #: int64[workers], how many of them this search knows
     worker: Any  #: the number of this one
@@ -85,9 +92,9 @@ def is_dominated(front, n, energy_pj, latency_cycles):
 def hopeless(goal, lower, found, best_known):
     """Can nothing that costs at least so much be wanted?
 
-    Candidates are numbered in the order in which they are begun. What a candidate found itself, or one that was done
-    before it began (``found``), wins against equals; against what others have found meanwhile (``best_known`` and
-    ``Others``) only what is worse for certain is dropped. So the result does not depend on who is faster.
+    What a candidate found itself, or one of an earlier place (``found``), wins against equals; against what later ones
+    have found (``best_known``) only what is worse for certain is dropped. So the result does not depend on who is
+    faster.
 
     Args:
         lower: ``Lower``.

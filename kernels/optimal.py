@@ -164,6 +164,7 @@ def search_candidate(
     none = np.empty(0)
     lower = Lower(least_pj, least_cycles, none, none)
     timed = goal.kind != ENERGY or goal.latency_bound_cycles < np.inf
+    best_known, found = _hear(others, found, number)
     for second in (False, True):
         if second == (goal.kind == LATENCY):
             fill_joint_paths(problem, lattice.predecessor, lattice.allowed, fit, energy_pj, energy_to_go)
@@ -171,7 +172,7 @@ def search_candidate(
         elif timed:
             least_cycles = begin_lanes(problem, lattice, tables, bounds)
         lower = Lower(least_pj, least_cycles, none, none)
-        if least_pj == np.inf or hopeless(goal, lower, found, others.value[0]):
+        if least_pj == np.inf or hopeless(goal, lower, found, best_known):
             statistics[PRUNED_CANDIDATES] += 1
             return DONE, lower, found
     if goal.kind != LATENCY or goal.energy_bound_pj < np.inf:
@@ -179,7 +180,7 @@ def search_candidate(
         priced_pj = priced_energy_pj(problem, unrolling, lattice, tables, energy_pj, least, enough - base_pj)
         least_pj = max(least_pj, base_pj + priced_pj)
         lower = Lower(least_pj, least_cycles, none, none)
-        if least_pj == np.inf or hopeless(goal, lower, found, others.value[0]):
+        if least_pj == np.inf or hopeless(goal, lower, found, best_known):
             statistics[PRUNED_CANDIDATES] += 1
             return DONE, lower, found
     if timed:
@@ -194,14 +195,14 @@ def search_candidate(
         for memory in range(problem.memories):
             chain.bits[0, memory] += least[memory, o]
     lower = _raised(_lower(bounds, chain, 0, root, complete), least_pj)
-    if hopeless(goal, lower, found, others.value[0]):
+    if hopeless(goal, lower, found, best_known):
         statistics[PRUNED_CANDIDATES] += 1
         return DONE, lower, found
     if timed:
         add_stall_lanes(problem, lattice, tables, bounds)
         chain.lanes[0] = bounds.base
         lower = _raised(_lower(bounds, chain, 0, root, complete), least_pj)
-        if hopeless(goal, lower, found, others.value[0]):
+        if hopeless(goal, lower, found, best_known):
             statistics[PRUNED_CANDIDATES] += 1
             return DONE, lower, found
     slope = np.empty(SLOPES)
@@ -210,7 +211,7 @@ def search_candidate(
         add_mix(problem, lattice, tables, bounds, slope[i])
         _begin_mix(bounds, chain, i)
         lower = _raised(_lower(bounds, chain, 0, root, complete), least_pj)
-        if hopeless(goal, lower, found, others.value[0]):
+        if hopeless(goal, lower, found, best_known):
             statistics[PRUNED_CANDIDATES] += 1
             return DONE, lower, found
     next_slopes = statistics[CHAINS] + SLOPES_HOLD * total
@@ -221,11 +222,10 @@ def search_candidate(
     if goal.kind == FRONT and points >= LEAST_POINTS:
         fronts_after = statistics[CHAINS] + np.int64(all_points / goal.points_per_chain)
     if budget > 0:
-        found.best[0] = np.inf
+        found.best[0] = best_known = np.inf
     last_costed = statistics[COSTED] + budget if budget > 0 else NO_LIMIT
     last_chain = statistics[CHAINS] + budget * total
     events = children.count.size - 1
-    best_known = np.inf
     depth = 0
     expand = True
     while depth >= 0:
@@ -234,8 +234,8 @@ def search_candidate(
                 return STOPPED, root_lower, found
             if budget > 0 and (statistics[COSTED] >= last_costed or statistics[CHAINS] >= last_chain):
                 return PAUSED, root_lower, found
-            best_known = np.inf if budget > 0 else others.value[0]
-            found = _hear(others, found, number)
+            if budget == 0:
+                best_known, found = _hear(others, found, number)
             expand = False
             if statistics[CHAINS] > fronts_after:
                 fronts = fill_fronts(problem, lattice, tables, bounds, points)
@@ -311,17 +311,23 @@ def search_candidate(
 
 @kernel
 def _hear(others, found, number):
-    """Add to the front what other workers have found; returns ``found``, perhaps grown."""
+    """Learn what other workers have found; returns the best value that anybody knows, and ``found``, perhaps grown."""
+    for i in range(others.rivals.size):
+        value = others.values[others.rivals[i]]
+        if value < np.inf and value <= found.best[0] * (1.0 + TINY):
+            found.best[0] = value
+            found.mappings[0, 0] = -1  # what was found here is no better
     taken = others.taken
     for worker in range(taken.size):
         while worker != others.worker and taken[worker] < others.posted[worker]:
             point = others.points[worker, taken[worker]]
             taken[worker] += 1
-            # A little worse, so that equals found here may still win.
-            energy, cycles = point.energy_pj * (1.0 + 8.0 * TINY), point.latency_cycles * (1.0 + 8.0 * TINY)
+            # That of a later place is taken for a little worse, so that equals found here may still win.
+            worse = 1.0 if point.rank < others.place else 1.0 + 8.0 * TINY
+            energy, cycles = point.energy_pj * worse, point.latency_cycles * worse
             if not is_dominated(found.front, found.count[1], energy, cycles):
                 found = offer_point(found, energy, cycles, number, -1)
-    return found
+    return others.value[0], found
 
 
 @kernel
