@@ -28,6 +28,8 @@ from fastmap.result import OBJECTIVES, Points, SearchResult, exponent_of
 
 #: Mappings that a first look at a spatial mapping costs: the more the more promising it is, but at least so many.
 FIRST_LOOK, LEAST_LOOK = 2000, 25
+#: Partial mappings that it bounds at most.
+LOOK_CHAINS = 10_000
 
 #: How many points of a bounding front take as long to fill as one partial mapping takes to bound: about.
 POINTS_PER_CHAIN = 20.0
@@ -318,6 +320,7 @@ class Solver:
             others,
             found,
             max(LEAST_LOOK, FIRST_LOOK // (1 + place)) if self.looking else 0,
+            LOOK_CHAINS,
             statistics,
             self.control.halt,
         )

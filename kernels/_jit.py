@@ -1,4 +1,4 @@
-"""The one decorator of every kernel, and a cache that notices an edit in any kernel file.
+"""The decorators of every kernel, and a cache that notices an edit in any kernel file.
 
 Numba's own cache looks only at the file of the compiled entry point: an edit in a callee of another file would run old
 code. So the cache folder is keyed by the content of this whole folder.
@@ -43,7 +43,16 @@ def kernel(function: Callable[..., Any]) -> Any:
     numpy's error model so that a division needs no test for zero (which would block vectorisation); no wrapper for C,
     which nobody calls and which takes time to compile.
     """
-    options: dict[str, Any] = {"no_cfunc_wrapper": True}  # not known to numba's type stubs
+    return _compiled(function, inline="never")
+
+
+def formula(function: Callable[..., Any]) -> Any:
+    """Compile a kernel of a few lines as part of each of its callers: a compilation of its own would take longer."""
+    return _compiled(function, inline="always")
+
+
+def _compiled(function: Callable[..., Any], **options: Any) -> Any:
+    options["no_cfunc_wrapper"] = True  # not known to numba's type stubs
     dispatcher: Any = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
     template_of = dispatcher.get_call_template
 

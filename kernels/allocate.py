@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import formula, kernel
 from .problem import FRACTIONAL, FULL_TILES, MAX_LOOPS, N_DIMS, O, tensor_size
 from .traffic import CYCLES_ABOVE, REDUCES_ABOVE, SIZE, element_bits
 
@@ -51,7 +51,7 @@ def walked_content(problem, unrolling, states, content, o, row, state, size):
     return content[row, state]
 
 
-@kernel
+@formula
 def level_bits(problem, unrolling, states, o, level, start):
     """Bits of one element held at a level that takes its loops from state ``start`` on.
 
@@ -61,7 +61,7 @@ def level_bits(problem, unrolling, states, o, level, start):
     return element_bits(problem, o, o == O and (listed or states[start, REDUCES_ABOVE] != 0.0))
 
 
-@kernel
+@formula
 def held_bits(elements, complete_elements, bits, exchanges):
     """Bits that a level holds; what a double-buffered memory exchanges for more counts twice."""
     if exchanges and elements < complete_elements:
@@ -251,7 +251,7 @@ def _choose_monotone(held, capacity, scratch):
                 choice[last] = cheapest[q]
 
 
-@kernel
+@formula
 def fits(needed, capacity):
     """Whether so many bits fit. The tolerance is for fractional tiles, whose last digits mean nothing."""
     return needed <= capacity * (1.0 + FIT_TOLERANCE)

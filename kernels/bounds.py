@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import formula, kernel
 from .allocate import FIT_TOLERANCE, held_bits
 from .problem import (
     FRACTIONAL,
@@ -90,7 +90,7 @@ class Bounds(NamedTuple):
     loading_to_go: Any  #: float64[LOADS, levels + 1, S]
 
 
-@kernel
+@formula
 def first_boundary(o):
     """The innermost boundary of an operand that can be placed."""
     return 1 if o == O else 0
@@ -272,7 +272,7 @@ def widest_window(problem, states, traffic, o, k, s, previous, only_irrelevant):
     return np.ceil(states[previous, CYCLES] * clock)
 
 
-@kernel
+@formula
 def serial_loading(problem, o, k):
     """Is the first transfer across a boundary in series with those of all operands?
 
@@ -322,7 +322,7 @@ def _transfer_cycles(problem, traffic, o, k, s, direction, count, lowest_bits):
     return min(cycles, np.ceil(lowest_bits / problem.port_bandwidth[port, 1]))
 
 
-@kernel
+@formula
 def _half_shared(problem, o, k):
     lower, upper = problem.port[o, k - 1, WRITE_FROM_ABOVE], problem.port[o, k, READ_DOWN]
     return problem.port_both_inputs[lower] + problem.port_both_inputs[upper] == 1
@@ -537,13 +537,13 @@ def fill_operand_paths(problem, predecessor, allowed, fit, o, cost, paths):
             paths[k, s] = best
 
 
-@kernel
+@formula
 def tuple_number(problem, w, i, o):
     """Number of the combination of open boundaries, (w, i, o) of the three operands: those below w, i and o."""
     return (w * (problem.levels[I] + 1) + i) * problem.levels[O] + o - 1
 
 
-@kernel
+@formula
 def count_tuples(problem):
     """How many of these combinations there are."""
     return (problem.levels[W] + 1) * (problem.levels[I] + 1) * problem.levels[O]

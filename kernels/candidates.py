@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import formula, kernel
 from .allocate import held_bits
 from .bounds import ROUNDING, boundary_window, fill_least, most_bits, narrowest_bits, recurring_cycles
 from .problem import (
@@ -155,7 +155,7 @@ def _holds_one_tile(problem, unrolling, scratch, states, content, least, o, k):
     return True
 
 
-@kernel
+@formula
 def _smallest_factor(n):
     factor = 2
     while factor * factor <= n:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import formula, kernel
 from .bounds import (
     MIXED_I,
     MIXED_W,
@@ -50,7 +50,7 @@ def points_of_fronts(problem, states):
     return each, each * states * count_tuples(problem)
 
 
-@kernel
+@formula
 def loads(fronts, o):
     """Does the loading of this operand count?"""
     return o == O or o == fronts.operand[0]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import formula, kernel
 from .problem import MAX_LEVELS, MAX_LOOPS
 from .reduce import points_below
 
@@ -73,7 +73,7 @@ class Others(NamedTuple):
     worker: Any  #: the number of this one
 
 
-@kernel
+@formula
 def goal_value(goal, energy_pj, latency_cycles):
     """What is minimised; infinite beyond a bound."""
     if energy_pj > goal.energy_bound_pj or latency_cycles > goal.latency_bound_cycles:
@@ -150,7 +150,7 @@ def _all_dominated(front, n, lower, larger):
     return True
 
 
-@kernel
+@formula
 def least_value(goal, energy_pj, latency_cycles):
     """Objective without its bounds: nothing that costs at least so much has a smaller one."""
     if goal.kind == ENERGY:

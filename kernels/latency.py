@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import formula, kernel
 from .problem import (
     FRACTIONAL,
     INTEGER,
@@ -92,7 +92,7 @@ def fill_double_buffers(problem, scratch):
             scratch.window[row] = scratch.period[row] if buffered else scratch.single_window[row]
 
 
-@kernel
+@formula
 def double_buffered(use, used):
     """Does a memory of which ``used`` is in use hold a tile that takes ``use`` of it twice? And what is in use then."""
     if used <= 0.5:
@@ -161,7 +161,7 @@ def tally_windows(problem, traffic, port, o, scratch, tally):
     return used
 
 
-@kernel
+@formula
 def shared_stall(stalls, rest, union):
     """Stall of several activities that share the union of their windows, from their tally."""
     return stalls + max(0.0, rest - union)
@@ -219,13 +219,13 @@ def fill_loading(problem, total_cycles, traffic, stall, scratch):
         spread_less(problem, traffic, port, busy, tally.required, tally.spreadable, scratch)
 
 
-@kernel
+@formula
 def busy_cycles(problem, total_cycles, stall):
     """Cycles over which transfers that happen once may be spread."""
     return np.ceil(total_cycles * problem.cycles_per_operation) + stall
 
 
-@kernel
+@formula
 def busy_to_spread(bandwidth, required, spreadable):
     """Cycles in which the bandwidth that ``required`` leaves of a port does ``spreadable`` cycles' worth of work."""
     if spreadable == 0.0:
@@ -324,7 +324,7 @@ def onload_cycles(problem, scratch):
     return join_onload(both_w, one_w, own_w, both_i, one_i, own_i)
 
 
-@kernel
+@formula
 def join_onload(both_w, one_w, own_w, both_i, one_i, own_i):
     """The first loading of both inputs from the parts of each."""
     return min(

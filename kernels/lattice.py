@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import formula, kernel
 from .orders import loop_items
 from .problem import IRRELEVANT, MAX_LOOPS, N_DIMS, O
 from .traffic import CYCLES, CYCLES_ABOVE, N_STATE, REDUCES_ABOVE, SIZE
@@ -153,7 +153,7 @@ def lattice_items(problem, rules, remaining, item_dim, item_size, item_count):
     return items, loops
 
 
-@kernel
+@formula
 def count_states(rules, items, item_count):
     """Number of states."""
     if rules.n_fixed >= 0:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from ._jit import kernel
+from ._jit import formula, kernel
 
 #: The model of zigzag 3.9.1.
 VARIANT_ZIGZAG = 0
@@ -165,50 +165,50 @@ class Peak(NamedTuple):
 # One-bit building blocks
 
 
-@kernel
+@formula
 def full_adder_energy_pj(technology: Technology) -> float:
     """Energy of a 1-bit full adder: three NAND2 and two XOR2, pJ."""
     cap_pf = 3.0 * technology.nand2_cap_pf + 2.0 * technology.xor2_cap_pf
     return cap_pf * technology.supply_v**2
 
 
-@kernel
+@formula
 def half_used_adder_energy_pj(technology: Technology) -> float:
     """Energy of a 1-bit full adder of which one operand is a constant zero: only its two XOR2 switch, pJ."""
     return 2.0 * technology.xor2_cap_pf * technology.supply_v**2
 
 
-@kernel
+@formula
 def full_adder_area_mm2(technology: Technology) -> float:
     """Area of a 1-bit full adder: three NAND2 and two XOR2, mm2."""
     return 3.0 * technology.nand2_area_mm2 + 2.0 * technology.xor2_area_mm2
 
 
-@kernel
+@formula
 def operand_to_sum_delay_ns(technology: Technology) -> float:
     """Delay of a full adder from an operand to the sum: two XOR2, ns."""
     return 2.0 * technology.xor2_delay_ns
 
 
-@kernel
+@formula
 def operand_to_carry_delay_ns(technology: Technology) -> float:
     """Delay of a full adder from an operand to the carry out: one XOR2 and two NAND2, ns."""
     return technology.xor2_delay_ns + 2.0 * technology.nand2_delay_ns
 
 
-@kernel
+@formula
 def carry_to_carry_delay_ns(technology: Technology) -> float:
     """Delay of a full adder from carry in to carry out, the step of a ripple: two NAND2, ns."""
     return 2.0 * technology.nand2_delay_ns
 
 
-@kernel
+@formula
 def adder_delay_ns(technology: Technology, bits: float) -> float:
     """Delay of a ripple-carry adder of `bits` bits, from its operands to its last carry, ns."""
     return operand_to_carry_delay_ns(technology) + (bits - 1.0) * carry_to_carry_delay_ns(technology)
 
 
-@kernel
+@formula
 def accumulator_delay_ns(technology: Technology, variant: int, carry_bits: float) -> float:
     """Delay of an accumulator that is `carry_bits` wider than what it adds, ns.
 
@@ -223,31 +223,31 @@ def accumulator_delay_ns(technology: Technology, variant: int, carry_bits: float
     return first_ns + carry_bits * carry_to_carry_delay_ns(technology)
 
 
-@kernel
+@formula
 def multiplier_energy_pj(technology: Technology) -> float:
     """Energy of a 1-bit multiplier: a NAND2-like gate of which one input, the weight, does not switch, pJ."""
     return 0.5 * technology.nand2_cap_pf * technology.supply_v**2
 
 
-@kernel
+@formula
 def multiplier_area_mm2(technology: Technology) -> float:
     """Area of a 1-bit multiplier: a NAND2, mm2."""
     return technology.nand2_area_mm2
 
 
-@kernel
+@formula
 def multiplier_delay_ns(technology: Technology) -> float:
     """Delay of a 1-bit multiplier: a NAND2, ns."""
     return technology.nand2_delay_ns
 
 
-@kernel
+@formula
 def register_energy_pj(technology: Technology) -> float:
     """Energy of writing a 1-bit register, pJ."""
     return technology.dff_cap_pf * technology.supply_v**2
 
 
-@kernel
+@formula
 def register_area_mm2(technology: Technology) -> float:
     """Area of a 1-bit register, mm2."""
     return technology.dff_area_mm2
@@ -256,7 +256,7 @@ def register_area_mm2(technology: Technology) -> float:
 # Converters and cells
 
 
-@kernel
+@formula
 def adc_energy_pj(technology: Technology, adc_bits: float) -> float:
     """Energy of one A/D conversion, pJ; 0 for 0 bits."""
     if adc_bits == 0:
@@ -265,7 +265,7 @@ def adc_energy_pj(technology: Technology, adc_bits: float) -> float:
     return cap_pf * technology.supply_v**2
 
 
-@kernel
+@formula
 def adc_area_mm2(technology: Technology, adc_bits: float) -> float:
     """Area of one ADC, mm2; a 1-bit one is a sense amplifier that the cells include."""
     if adc_bits <= 1:
@@ -274,13 +274,13 @@ def adc_area_mm2(technology: Technology, adc_bits: float) -> float:
     return math.pow(10.0, exponent) * math.pow(2.0, adc_bits) * 1e-6
 
 
-@kernel
+@formula
 def adc_delay_ns(technology: Technology, adc_bits: float, rows: int) -> float:
     """Delay of one A/D conversion of a bit line with `rows` cells, its settling included, ns."""
     return adc_bits * (technology.adc_delay_per_row_ns * rows + technology.adc_delay_offset_ns)
 
 
-@kernel
+@formula
 def dac_energy_pj(technology: Technology, bits_per_cycle: int) -> float:
     """Energy of one D/A conversion, pJ; one bit needs no DAC."""
     if bits_per_cycle == 1:
@@ -288,13 +288,13 @@ def dac_energy_pj(technology: Technology, bits_per_cycle: int) -> float:
     return technology.dac_cap_pf * bits_per_cycle * technology.supply_v**2
 
 
-@kernel
+@formula
 def bit_line_energy_pj(technology: Technology) -> float:
     """Energy of one cell's share of an analog bit line in one cycle, pJ."""
     return technology.bit_line_cap_pf * technology.supply_v**2
 
 
-@kernel
+@formula
 def precharge_energy_pj(technology: Technology, weight_bits: int, group_depth: int) -> float:
     """Energy of connecting another weight of a cell group, pJ: precharge of its local bit lines; 0 without groups."""
     if group_depth == 1:
@@ -306,13 +306,13 @@ def precharge_energy_pj(technology: Technology, weight_bits: int, group_depth: i
 # Adder counts
 
 
-@kernel
+@formula
 def adder_tree_adders(inputs: int, input_bits: float) -> float:
     """Full adders of a ripple-carry tree that adds `inputs` (a power of two) numbers of `input_bits` bits."""
     return inputs * (input_bits + 1.0) - (input_bits + int(math.log2(inputs)) + 1.0)
 
 
-@kernel
+@formula
 def used_tree_adders(inputs: int, input_bits: float, used: int) -> tuple[float, float]:
     """Full adders of that tree at work, with both operands and with one operand, when `used` inputs carry data.
 
@@ -340,7 +340,7 @@ def used_tree_adders(inputs: int, input_bits: float, used: int) -> tuple[float, 
     return both, one
 
 
-@kernel
+@formula
 def adder_tree_energy_pj(technology: Technology, inputs: int, input_bits: float, used: float) -> float:
     """Energy of one addition in a tree with `inputs` inputs of `input_bits` bits, of which `used` carry data, pJ.
 
@@ -355,7 +355,7 @@ def adder_tree_energy_pj(technology: Technology, inputs: int, input_bits: float,
     return both * full_adder_energy_pj(technology) + one * half_used_adder_energy_pj(technology)
 
 
-@kernel
+@formula
 def place_value_adders(inputs: int, input_bits: float) -> float:
     """Full adders of a tree that adds `inputs` numbers, each shifted by one bit against its neighbour; 0 for one."""
     if inputs == 1:
@@ -366,38 +366,38 @@ def place_value_adders(inputs: int, input_bits: float) -> float:
 # Widths inside a macro
 
 
-@kernel
+@formula
 def cycles_per_activation(macro: Macro) -> float:
     """Cycles of one multiply-accumulate: bit-serial steps."""
     return macro.activation_bits / macro.bits_per_cycle
 
 
-@kernel
+@formula
 def column_sum_bits(macro: Macro) -> float:
     """Width of the sum over rows: what the ADC or the adder tree gives."""
     return macro.adc_bits if macro.is_analog else macro.weight_bits + math.log2(macro.rows)
 
 
-@kernel
+@formula
 def place_value_inputs(macro: Macro) -> int:
     """Column sums that the place-value adder joins: one per weight bit (analog) or per activation bit (digital)."""
     return macro.weight_bits if macro.is_analog else macro.bits_per_cycle
 
 
-@kernel
+@formula
 def place_value_bits(macro: Macro) -> float:
     """Width of the place-value adder's output, which enters the accumulator."""
     inputs = place_value_inputs(macro)
     return column_sum_bits(macro) + (inputs if inputs > 1 else 0)
 
 
-@kernel
+@formula
 def has_accumulator(macro: Macro) -> bool:
     """Whether activations take several cycles, whose results are accumulated."""
     return macro.bits_per_cycle != macro.activation_bits
 
 
-@kernel
+@formula
 def accumulator_bits(macro: Macro) -> float:
     """Width of an accumulator."""
     if macro.is_analog:
@@ -405,7 +405,7 @@ def accumulator_bits(macro: Macro) -> float:
     return macro.activation_bits + math.log2(macro.rows) + macro.weight_bits
 
 
-@kernel
+@formula
 def accumulator_energy_bits(macro: Macro, variant: int) -> float:
     """Width of an accumulator as its energy counts it: zigzag-imc takes the exact sum's also when an ADC cuts it."""
     if variant == VARIANT_ZIGZAG_IMC:
@@ -490,7 +490,7 @@ def array_energy_pj(
     )
 
 
-@kernel
+@formula
 def array_energy_total_pj(energy: ArrayEnergy) -> float:
     """Sum over components, pJ."""
     return (
@@ -505,14 +505,14 @@ def array_energy_total_pj(energy: ArrayEnergy) -> float:
     )
 
 
-@kernel
+@formula
 def adder_tree_delay_ns(technology: Technology, inputs: int, input_bits: float) -> float:
     """Delay of a ripple-carry tree of at least two inputs, ns: sums down to the last level, then its carry chain."""
     levels = math.log2(inputs)
     return (levels - 1.0) * operand_to_sum_delay_ns(technology) + adder_delay_ns(technology, input_bits + levels - 1.0)
 
 
-@kernel
+@formula
 def place_value_delay_ns(technology: Technology, inputs: int, carry_bits: float) -> float:
     """Delay of a place-value adder whose last level ripples over `carry_bits` bits, ns; 0 for one input."""
     if inputs == 1:
@@ -586,7 +586,7 @@ def area_mm2(macro: Macro, technology: Technology, variant: int) -> Area:
     )
 
 
-@kernel
+@formula
 def peak(macro: Macro, technology: Technology, variant: int) -> Peak:
     """Energy per cycle, throughput and efficiencies with the whole macro in use; registers around are not counted."""
     cycles = cycles_per_activation(macro)

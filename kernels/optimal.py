@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import formula, kernel
 from .allocate import cut_bits, fits
 from .bounds import (
     BUSY,
@@ -121,6 +121,7 @@ def search_candidate(
     others,
     found,
     budget,
+    chain_budget,
     statistics,
     control,
 ):
@@ -133,8 +134,8 @@ def search_candidate(
         others: ``Others``; the best value is lowered here.
         found: what is found is written there; it comes with the best value or the front of the candidates that were
             done before this one began.
-        budget: mappings to cost, or chains for each state, before the search pauses; 0 for all. Such a first look does
-            not heed what others find, so that it always sees the same.
+        budget, chain_budget: mappings to cost or chains before the search pauses; 0 for all. Such a first look does not
+            heed what others find, so that it always sees the same.
         statistics: int64[N_STATISTICS], added to.
         control: int64[1], set to nonzero by anybody to stop.
 
@@ -224,7 +225,7 @@ def search_candidate(
     if budget > 0:
         found.best[0] = best_known = np.inf
     last_costed = statistics[COSTED] + budget if budget > 0 else NO_LIMIT
-    last_chain = statistics[CHAINS] + budget * total
+    last_chain = statistics[CHAINS] + chain_budget if budget > 0 else NO_LIMIT
     events = children.count.size - 1
     depth = 0
     expand = True
@@ -232,7 +233,7 @@ def search_candidate(
         if expand:
             if control[0] != 0:
                 return STOPPED, root_lower, found
-            if budget > 0 and (statistics[COSTED] >= last_costed or statistics[CHAINS] >= last_chain):
+            if statistics[COSTED] >= last_costed or statistics[CHAINS] >= last_chain:
                 return PAUSED, root_lower, found
             if budget == 0:
                 best_known, found = _hear(others, found, number)
@@ -471,7 +472,7 @@ def _lower(bounds, chain, depth, to_go, s):
     return Lower(energy_pj, cycles, mixed, bounds.slope[:mixes].copy())
 
 
-@kernel
+@formula
 def _raised(lower, energy_pj):
     """The same with at least so much energy."""
     return Lower(max(lower.energy_pj, energy_pj), lower.latency_cycles, lower.mixed, lower.slope)

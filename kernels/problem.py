@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import formula, kernel
 
 N_DIMS = 8
 B, G, K, C, OY, OX, FY, FX = range(N_DIMS)
@@ -183,13 +183,13 @@ SCRATCH = np.dtype(
 )
 
 
-@kernel
+@formula
 def side(direction):
     """Offset from row k to the level on whose port the direction lies: level k (low side) or k - 1 (high side)."""
     return 0 if direction < READ_UP else -1
 
 
-@kernel
+@formula
 def nearly_whole(x):
     """The whole number that x is but for rounding, or x."""
     whole = np.rint(x)
@@ -240,7 +240,7 @@ def balance(problem, array_dim, loop_dim, factor, balanced):
             balanced[version, j] = np.trunc(spread) if truncated else spread
 
 
-@kernel
+@formula
 def extent(problem, axis, outer, inner):
     """Input elements that ``outer`` output positions and ``inner`` filter positions touch along an axis (0: x, 1: y).
 

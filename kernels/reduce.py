@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import formula, kernel
 
 ENERGY, LATENCY, EDP = range(3)
 N_OBJECTIVES = 3
@@ -80,7 +80,7 @@ def _precedes(objective, energy_pj, latency_cycles, other):
     return latency_cycles < other.latency_cycles
 
 
-@kernel
+@formula
 def _write(point, energy_pj, latency_cycles, spatial, rank, code):
     point.energy_pj = energy_pj
     point.latency_cycles = latency_cycles
@@ -89,7 +89,7 @@ def _write(point, energy_pj, latency_cycles, spatial, rank, code):
     point.code = code
 
 
-@kernel
+@formula
 def _claim(point, spatial, rank, code):
     """The smaller identity stands for a point."""
     if spatial != point.spatial:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import formula, kernel
 from .problem import (
     ALL_ACCESSES,
     EXACT_TILES,
@@ -52,7 +52,7 @@ ACTIVE = 15  # + direction: 1 where data moves
 N_TRAFFIC = 19
 
 
-@kernel
+@formula
 def element_bits(problem, o, partial):
     """Precision of an element: the output is narrower once its sum is complete."""
     if o != O:
@@ -60,7 +60,7 @@ def element_bits(problem, o, partial):
     return problem.bits[2] if partial else problem.bits[3]
 
 
-@kernel
+@formula
 def tile_elements(repairs, size):
     """Elements that a tile of this average size counts for: ZigZag rounds them (EXACT_TILES: the average itself)."""
     return nearly_whole(size) if repairs & EXACT_TILES else np.rint(size)
@@ -79,7 +79,7 @@ def held_tile(problem, o, size):
     return tensor_size(problem, o, size)
 
 
-@kernel
+@formula
 def word_accesses(repairs, amount, bits, bandwidth_min, bandwidth_max, periods, instances):
     """Accesses of the full bandwidth, in units of minimum-width words (ZigZag 3.9.1, cost_model).
 
@@ -167,7 +167,7 @@ def fill_boundary(problem, unrolling, states, total_cycles, o, k, s, elements_be
             cell[ENERGY_PJ] = energy_pj if k < problem.levels[o] else 0.0
 
 
-@kernel
+@formula
 def weight_change_pj(problem, unrolling, periods):
     """Precharging the bit lines of cell groups: once per weight read out of the cells and kept while it is
     stationary.
