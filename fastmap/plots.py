@@ -1,0 +1,375 @@
+"""Pictures of results, drawn with matplotlib (extra ``plot``): clouds, distributions, breakdowns, rooflines, curves.
+
+Colours are those of Okabe and Ito, which colour-blind people tell apart; markers, lines and hatches say the same again, so
+that prints in grey can be read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastmap import text
+from fastmap.analysis import FACTORS, HISTOGRAMS, Curve, value_of
+from fastmap.errors import InputError
+from fastmap.evaluation import array_clock_ns
+from fastmap.mine import Source
+from fastmap.pictures import picture
+from fastmap.views import (
+    LATENCY_PARTS,
+    Breakdown,
+    Mark,
+    Roofline,
+    density,
+    place_in_distribution,
+)
+
+#: Okabe and Ito's palette.
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    *("#000000", "#E69F00", "#56B4E9", "#009E73"),
+    *("#F0E442", "#0072B2", "#D55E00", "#CC79A7"),
+)
+STYLE = {
+    "savefig.dpi": 160,
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.formatter.use_mathtext": True,
+    "grid.color": "0.9",
+    "legend.frameon": False,
+    "hatch.linewidth": 0.6,
+    "pdf.fonttype": 42,
+}
+#: Marker and colour of the optimum, and of what follows it.
+MARKERS = (("*", VERMILION, 160), ("D", SKY, 45), ("X", ORANGE, 70), ("P", PURPLE, 70), ("s", YELLOW, 50), ("v", GREEN, 60))
+LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1)), (0, (1, 3)))
+MOST_MARKS = len(MARKERS)
+#: Of a memory's energies; the array is grey.
+MEMORY_COLOURS = (SKY, GREEN, YELLOW, ORANGE, VERMILION, BLUE, PURPLE)
+HATCHES = {"": "", "W": "////", "I": "", "O": "...."}
+LATENCY_STYLES = dict(
+    zip(
+        LATENCY_PARTS,
+        ((BLUE, ""), (SKY, ""), (VERMILION, "////"), (YELLOW, ""), (ORANGE, "....")),
+        strict=True,
+    )
+)
+#: Bins of the density, along each axis.
+CLOUD_BINS = 220
+#: Values in SI units: name -> (factor, unit, what it is).
+SI = {
+    "energy_pj": (1e-12, "J", "energy"),
+    "latency_ns": (1e-9, "s", "latency"),
+    "edp_pj_ns": (1e-21, "J s", "energy-delay product"),
+}
+
+
+def draw_cloud(sources: Sequence[Source], marked: Sequence[Sequence[Mark]], path: str | Path) -> None:
+    """Draw energy against latency: the density of all mappings, the Pareto front, and marked mappings.
+
+    Args:
+        sources: one panel each, on common axes.
+        marked: of each source.
+    """
+    clouds = [density(source, CLOUD_BINS) for source in sources]
+    most = max((int(cloud.mappings.max()) for cloud in clouds if cloud is not None), default=1)
+    columns = min(3, len(sources))
+    rows = -(-len(sources) // columns)
+
+    def draw(figure: Any) -> None:
+        from matplotlib.colors import LinearSegmentedColormap, LogNorm
+
+        grey = LinearSegmentedColormap.from_list("cloud", ["0.88", "0.25"])
+        norm = LogNorm(1, max(10, most))
+        axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        image = None
+        for axis, source, cloud, own in zip(axes.flat, sources, clouds, marked, strict=False):
+            result = source.result
+            clock = array_clock_ns(result.architecture)
+            if cloud is not None:
+                counts = np.ma.masked_equal(cloud.mappings.T, 0)
+                edges = cloud.energy_pj * 1e-12, cloud.latency_ns * 1e-9
+                image = axis.pcolormesh(*edges, counts, cmap=grey, norm=norm, rasterized=True, linewidth=0)
+            front = result.points.get("pareto")
+            if front is not None:
+                energy, latency = front.energy_pj * 1e-12, front.latency_cycles * clock * 1e-9
+                line = {"color": BLUE, "linewidth": 1.2, "markersize": 3, "drawstyle": "steps-post"}
+                axis.plot(energy, latency, "o-", label="Pareto front", zorder=3, **line)
+            for mark, (marker, colour, area) in zip(own, MARKERS, strict=False):
+                place = mark.cost.energy_pj.total * 1e-12, mark.cost.latency_ns * 1e-9
+                axis.scatter(*place, area, colour, marker, edgecolors="black", linewidths=0.7, label=mark.label, zorder=4)
+            axis.set_title(_title(source))
+            _si_axes(axis, "J", "s")
+        for axis in axes.flat[len(sources) :]:
+            axis.set_visible(False)
+        for axis in axes[-1]:
+            axis.set_xlabel("energy")
+        for axis in axes[:, 0]:
+            axis.set_ylabel("latency")
+        if image is not None:
+            figure.colorbar(image, ax=axes, label="mappings in a bin", shrink=0.8, pad=0.01)
+
+    picture(path, (1.2 + 3.1 * columns, 0.7 + 2.7 * rows), draw, STYLE, 4)
+
+
+def draw_distribution(source: Source, marked: Sequence[Mark], path: str | Path) -> None:
+    """Draw how energy, latency and EDP of all mappings are distributed, and where marked ones stand."""
+    result = source.result
+    clock = array_clock_ns(result.architecture)
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots(1, 3, sharey=True)
+        for axis, (objective, stored) in zip(axes, HISTOGRAMS.items(), strict=True):
+            histogram = result.histograms[stored]
+            factor, unit, words = SI["latency_ns" if objective == "latency" else stored]
+            scale = factor * (clock if objective == "latency" else 1.0)
+            counts = histogram.counts.astype(float)
+            axis.stairs(counts, histogram.edges * scale, fill=True, color="0.82", baseline=0.5)
+            axis.stairs(counts, histogram.edges * scale, color="0.45", linewidth=0.8, baseline=0.5)
+            axis.set(yscale="log", ylim=(0.5, 4 * counts.max()), xlabel=words)
+            for number, (mark, (marker, colour, area), line) in enumerate(zip(marked, MARKERS, LINES, strict=False)):
+                value = value_of(mark.cost, objective) * scale
+                height = counts.max() * 2.4 / 1.5**number
+                axis.vlines(value, 0.5, height, color="black", linestyle=line, linewidth=0.9)
+                axis.scatter(
+                    value, height, area, colour, marker, edgecolors="black", linewidths=0.7, label=mark.label, zorder=4
+                )
+            _si_axes(axis, unit, None)
+        axes[0].set_ylabel("mappings in a bin")
+        figure.suptitle(f"{_title(source)}: {sum(int(n) for n in histogram.counts):,} mappings that fit", fontsize=9)
+
+    picture(path, (8.4, 2.9), draw, STYLE, 4)
+
+
+def distribution_table(source: Source, marked: Sequence[Mark]) -> tuple[str, list[dict[str, Any]]]:
+    """Where marked mappings stand among all, for people and for machines."""
+    rows, data = [], []
+    for mark in marked:
+        for objective in HISTOGRAMS:
+            value = value_of(mark.cost, objective)
+            place = place_in_distribution(source.result, mark, objective)
+            rows.append((mark.label, objective, text.objective_value(value, objective), text.distribution(place)))
+            data.append({"mapping": mark.label, "objective": objective, "value": value, **place.to_dict()})
+    return text.table(("mapping", "<", "value", "<among all"), rows), data
+
+
+def draw_breakdown(title: str, layers: Sequence[Breakdown], clock_ns: float, path: str | Path) -> None:
+    """Draw energy and latency of each layer's best mapping, and of the network, by part.
+
+    Bars of layers count all identical ones, so that they add up to the network.
+    """
+    names = [f"{each.layer} (x{each.count})" if each.count > 1 else each.layer for each in layers]
+    memories = list(dict.fromkeys(memory for memory, _ in layers[0].energy_pj if memory != "array"))
+    colours = dict(zip(memories, _cycled(MEMORY_COLOURS), strict=False)) | {"array": "0.55"}
+    energy = {
+        f"{operand} in {memory}" if operand else memory: (
+            [each.count * each.energy_pj[memory, operand] * 1e-12 for each in layers],
+            colours[memory],
+            HATCHES[operand],
+        )
+        for memory, operand in layers[0].energy_pj
+    }
+    latency = {
+        words: ([each.count * each.latency_cycles[part] * clock_ns * 1e-9 for each in layers], *LATENCY_STYLES[part])
+        for part, words in LATENCY_PARTS.items()
+    }
+
+    def draw(figure: Any) -> None:
+        heights = [1.0, max(1.0, 0.62 * len(layers))]
+        axes = figure.subplots(2, 2, gridspec_kw={"height_ratios": heights})
+        for column, (parts, what, unit) in enumerate(((energy, "energy", "J"), (latency, "latency", "s"))):
+            whole = math.fsum(value for values, *_ in parts.values() for value in values)
+            top, axis = axes[:, column]
+            shares = {name: ([math.fsum(values) / whole], *style) for name, (values, *style) in parts.items()}
+            _bars(top, [""], shares, labelled=False)
+            top.set(xlim=(0, 1), title=f"all layers: {text.quantity(whole, unit)}")
+            top.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+            top.spines["left"].set_visible(False)
+            top.tick_params(axis="y", length=0)
+            _bars(axis, names if column == 0 else [""] * len(names), parts)
+            axis.xaxis.set_major_formatter(_si(unit))
+            axis.set_xlabel(what)
+            axis.grid(axis="x")
+            axis.legend(
+                loc="upper center", bbox_to_anchor=(0.5, -0.4 / (0.26 * len(layers) + 0.3)), ncols=2, fontsize=7.5,
+                handlelength=1.6, columnspacing=1.0,
+            )  # fmt: skip
+        figure.suptitle(title, fontsize=9)
+
+    legend = 0.17 * -(-max(len(energy), len(latency)) // 2)
+    picture(path, (8.4, 1.9 + 0.22 * len(layers) + legend), draw, STYLE, 0)
+
+
+def draw_roofline(title: str, roof: Roofline, path: str | Path) -> None:
+    """Draw the roofline of an array and a memory, with layers as numbered points."""
+
+    def draw(figure: Any) -> None:
+        axis = figure.subplots()
+        ridge = roof.peak_macs_per_ns / roof.bandwidth_bits_per_ns
+        places = [intensity for *_, intensity, _ in roof.layers] + [ridge]
+        left, right = min(places) / 3, max(places) * 3
+        axis.plot(
+            [left, ridge, right],
+            [left * roof.bandwidth_bits_per_ns * 1e9, *(2 * [roof.peak_macs_per_ns * 1e9])],
+            color="black", linewidth=1.4,
+        )  # fmt: skip
+        axis.annotate(
+            f"array: {text.quantity(roof.peak_macs_per_ns * 1e9, 'MAC/s')}", (right, roof.peak_macs_per_ns * 1e9),
+            (0, 4), textcoords="offset points", ha="right", size=8,
+        )  # fmt: skip
+        middle = math.sqrt(left * ridge)
+        axis.annotate(
+            f"{roof.memory}: {text.quantity(roof.bandwidth_bits_per_ns * 1e9, 'bit/s')}",
+            (middle, middle * roof.bandwidth_bits_per_ns * 1e9),
+            (-6, 6), textcoords="offset points", ha="right", size=8,
+        )  # fmt: skip
+        axis.set(xlabel=f"MACs per bit through {roof.memory}", ylabel="MACs per second", xlim=(left, right))
+        for number, (name, count, intensity, speed) in enumerate(roof.layers, 1):
+            label = f"{number}  {name}" + (f" (x{count})" if count > 1 else "")
+            axis.plot(
+                intensity, speed * 1e9, "o", color=SKY, markeredgecolor="black", markersize=5, label=label, zorder=3
+            )
+        _numbered(axis, [(intensity, speed * 1e9) for *_, intensity, speed in roof.layers])
+        axis.set(xscale="log", yscale="log")
+        axis.yaxis.set_major_formatter(_si("MAC/s"))
+        axis.grid()
+        axis.set_title(title)
+        columns = -(-len(roof.layers) // 22)
+        axis.legend(
+            loc="center left", bbox_to_anchor=(1.0, 0.5), ncols=columns, fontsize=7.5, handlelength=0, handletextpad=0,
+            markerscale=0,
+        )  # fmt: skip
+
+    columns = -(-len(roof.layers) // 22)
+    picture(path, (5.2 + 1.6 * columns, 3.8), draw, STYLE, 0)
+
+
+def draw_sensitivity(title: str, objective: str, curves: Sequence[Curve], path: str | Path) -> None:
+    """Draw how the optimum moves with multiples of each resource that matters; the others are named."""
+    here = FACTORS.index(1.0)
+    moving, still = [], []
+    for curve in curves:
+        known = [value for value in curve.values if value is not None]
+        (moving if max(known) > 1.001 * min(known) or len(known) < len(FACTORS) else still).append(curve)
+    memories = list(dict.fromkeys(curve.memory for curve in curves))
+    colours = dict(zip(memories, _cycled((BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)), strict=False))
+    marker = dict(zip(memories, _cycled("osD^vP*"), strict=False))
+
+    def draw(figure: Any) -> None:
+        from matplotlib.ticker import FixedLocator, NullLocator
+
+        axis = figure.subplots()
+        for curve in moving:
+            values = [math.nan if value is None else value / (curve.values[here] or 1.0) for value in curve.values]
+            missing = [factor for factor, value in zip(FACTORS, curve.values, strict=True) if value is None]
+            label = curve.name + (f"; nothing fits below {FACTORS[len(missing)]:g}x" if missing else "")
+            axis.plot(
+                FACTORS, values, marker[curve.memory], linestyle="--" if curve.ports else "-", color=colours[curve.memory],
+                markersize=5, markerfacecolor="white" if curve.ports else colours[curve.memory], linewidth=1.3, label=label,
+            )  # fmt: skip
+        axis.axhline(1.0, color="0.6", linewidth=0.8, zorder=0)
+        axis.set(xscale="log", yscale="log", xlabel="times the resource", ylabel=f"{text.goal(objective)}, relative")
+        axis.xaxis.set_major_locator(FixedLocator(FACTORS))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.xaxis.set_major_formatter(lambda factor, _: f"{factor:g}x")
+        _plain_log(axis)
+        axis.grid()
+        axis.set_title(title)
+        note = "no effect: " + ", ".join(curve.name for curve in still) if still else ""
+        if axis.get_legend_handles_labels()[1]:
+            axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+        figure.supxlabel(_wrapped(note, 130), fontsize=7.5, ha="left", x=0.01)
+
+    picture(path, (7.8, 3.6), draw, STYLE, 0)
+
+
+def _bars(axis: Any, names: Sequence[str], parts: Mapping[str, tuple[Any, ...]], labelled: bool = True) -> None:
+    """Horizontal bars, parts beside each other, the first name on top."""
+    places = np.arange(len(names))
+    before = np.zeros(len(names))
+    for label, (values, colour, hatch) in parts.items():
+        if not any(values):
+            continue
+        edge = {"edgecolor": "0.2", "linewidth": 0.4}
+        axis.barh(places, values, 0.72, before, color=colour, hatch=hatch, label=label if labelled else None, **edge)
+        before += values
+    axis.set_yticks(places, names, fontsize=8)
+    axis.set_ylim(len(names) - 0.45, -0.55)
+
+
+def _numbered(axis: Any, places: Sequence[tuple[float, float]]) -> None:
+    """Write numbers beside points; those that would lie on each other go on one line."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for number, place in enumerate(places, 1):
+        groups.setdefault((round(12 * math.log10(place[0])), round(9 * math.log10(place[1]))), []).append(number)
+    for numbers in groups.values():
+        words = ", ".join(map(str, numbers))
+        axis.annotate(words, places[numbers[0] - 1], (4, -9), textcoords="offset points", size=7)
+
+
+def _title(source: Source) -> str:
+    return f"{source.layer} on {source.architecture}"
+
+
+def _si(unit: str) -> Any:
+    from matplotlib.ticker import EngFormatter
+
+    return EngFormatter(unit)
+
+
+def _si_axes(axis: Any, x_unit: str, y_unit: str | None) -> None:
+    """Logarithmic axes with SI prefixes, with few labels, but some however short they are."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_xscale("log")
+    for side, unit in ((axis.xaxis, x_unit), (axis.yaxis, y_unit)):
+        if unit is None:
+            continue
+        if side is axis.yaxis:
+            axis.set_yscale("log")
+        low, high = side.get_view_interval()
+        decades = math.log10(high / low)
+        steps = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.6 else (1.0, 2.0, 5.0)
+        side.set_major_locator(LogLocator(subs=steps))
+        side.set_minor_formatter(NullFormatter())
+        side.set_major_formatter(_si(unit))
+        side.grid(visible=True)
+
+
+def _plain_log(axis: Any) -> None:
+    """Label a logarithmic axis of ratios with plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = axis.get_ylim()
+    decades = math.log10(high / low)
+    steps = (1, 2, 5) if decades > 0.7 else (1, 1.5, 2, 3, 5, 7) if decades > 0.3 else np.arange(1, 10, 0.1)
+    if decades < 0.3:
+        axis.set_yscale("linear")
+    else:
+        axis.yaxis.set_major_locator(LogLocator(subs=steps))
+        axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
+def _wrapped(words: str, width: int) -> str:
+    import textwrap
+
+    return "\n".join(textwrap.wrap(words, width))
+
+
+def _cycled(choices: Iterable[Any]) -> Any:
+    import itertools
+
+    return itertools.cycle(choices)
+
+
+def check_marks(count: int) -> None:
+    """Refuse more mappings than there are markers."""
+    if count > MOST_MARKS:
+        raise InputError(f"at most {MOST_MARKS} mappings can be told apart in a picture, not {count}")
