@@ -24,6 +24,7 @@ from fastmap.views import (
     Breakdown,
     Mark,
     Roofline,
+    RooflineLayer,
     density,
     place_in_distribution,
 )
@@ -60,8 +61,10 @@ LATENCY_STYLES = dict(
         strict=True,
     )
 )
+#: Parts of a cost below this share of every bar are drawn as one.
+TRIFLE = 0.005
 #: Bins of the density, along each axis.
-CLOUD_BINS = 220
+CLOUD_BINS = 120
 #: Values in SI units: name -> (factor, unit, what it is).
 SI = {
     "energy_pj": (1e-12, "J", "energy"),
@@ -85,7 +88,7 @@ def draw_cloud(sources: Sequence[Source], marked: Sequence[Sequence[Mark]], path
     def draw(figure: Any) -> None:
         from matplotlib.colors import LinearSegmentedColormap, LogNorm
 
-        grey = LinearSegmentedColormap.from_list("cloud", ["0.88", "0.25"])
+        grey = LinearSegmentedColormap.from_list("cloud", ["0.82", "0.15"])
         norm = LogNorm(1, max(10, most))
         axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         image = None
@@ -105,7 +108,9 @@ def draw_cloud(sources: Sequence[Source], marked: Sequence[Sequence[Mark]], path
                 place = mark.cost.energy_pj.total * 1e-12, mark.cost.latency_ns * 1e-9
                 axis.scatter(*place, area, colour, marker, edgecolors="black", linewidths=0.7, label=mark.label, zorder=4)
             axis.set_title(_title(source))
-            _si_axes(axis, "J", "s")
+        _si_axes(axes[0, 0], "J", "s")  # the others share them
+        for axis in axes.flat:
+            axis.grid()
         for axis in axes.flat[len(sources) :]:
             axis.set_visible(False)
         for axis in axes[-1]:
@@ -125,6 +130,7 @@ def draw_distribution(source: Source, marked: Sequence[Mark], path: str | Path) 
 
     def draw(figure: Any) -> None:
         axes = figure.subplots(1, 3, sharey=True)
+        most = max(int(result.histograms[stored].counts.max()) for stored in HISTOGRAMS.values())
         for axis, (objective, stored) in zip(axes, HISTOGRAMS.items(), strict=True):
             histogram = result.histograms[stored]
             factor, unit, words = SI["latency_ns" if objective == "latency" else stored]
@@ -132,15 +138,16 @@ def draw_distribution(source: Source, marked: Sequence[Mark], path: str | Path) 
             counts = histogram.counts.astype(float)
             axis.stairs(counts, histogram.edges * scale, fill=True, color="0.82", baseline=0.5)
             axis.stairs(counts, histogram.edges * scale, color="0.45", linewidth=0.8, baseline=0.5)
-            axis.set(yscale="log", ylim=(0.5, 4 * counts.max()), xlabel=words)
+            axis.set(yscale="log", ylim=(0.5, 10 * most), xlabel=words)
             for number, (mark, (marker, colour, area), line) in enumerate(zip(marked, MARKERS, LINES, strict=False)):
                 value = value_of(mark.cost, objective) * scale
-                height = counts.max() * 2.4 / 1.5**number
+                height = 4.5 * most / 1.7**number
                 axis.vlines(value, 0.5, height, color="black", linestyle=line, linewidth=0.9)
                 axis.scatter(
                     value, height, area, colour, marker, edgecolors="black", linewidths=0.7, label=mark.label, zorder=4
                 )
             _si_axes(axis, unit, None)
+            axis.grid(axis="x")
         axes[0].set_ylabel("mappings in a bin")
         figure.suptitle(f"{_title(source)}: {sum(int(n) for n in histogram.counts):,} mappings that fit", fontsize=9)
 
@@ -164,7 +171,7 @@ def draw_breakdown(title: str, layers: Sequence[Breakdown], clock_ns: float, pat
 
     Bars of layers count all identical ones, so that they add up to the network.
     """
-    names = [f"{each.layer} (x{each.count})" if each.count > 1 else each.layer for each in layers]
+    names = [_counted(each) for each in layers]
     memories = list(dict.fromkeys(memory for memory, _ in layers[0].energy_pj if memory != "array"))
     colours = dict(zip(memories, _cycled(MEMORY_COLOURS), strict=False)) | {"array": "0.55"}
     energy = {
@@ -180,21 +187,25 @@ def draw_breakdown(title: str, layers: Sequence[Breakdown], clock_ns: float, pat
         for part, words in LATENCY_PARTS.items()
     }
 
+    energy, latency = _without_trifles(energy), _without_trifles(latency)
+
     def draw(figure: Any) -> None:
         heights = [1.0, max(1.0, 0.62 * len(layers))]
+        figure.get_layout_engine().set(wspace=0.06)
         axes = figure.subplots(2, 2, gridspec_kw={"height_ratios": heights})
         for column, (parts, what, unit) in enumerate(((energy, "energy", "J"), (latency, "latency", "s"))):
-            whole = math.fsum(value for values, *_ in parts.values() for value in values)
+            totals = np.sum([values for values, *_ in parts.values()], axis=0)
+            whole = math.fsum(totals)
             top, axis = axes[:, column]
             shares = {name: ([math.fsum(values) / whole], *style) for name, (values, *style) in parts.items()}
             _bars(top, [""], shares, labelled=False)
-            top.set(xlim=(0, 1), title=f"all layers: {text.quantity(whole, unit)}")
+            top.set(xlim=(0, 1), title=f"all layers: {_si(unit, 2)(whole)}")
             top.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
             top.spines["left"].set_visible(False)
             top.tick_params(axis="y", length=0)
             _bars(axis, names if column == 0 else [""] * len(names), parts)
             axis.xaxis.set_major_formatter(_si(unit))
-            axis.set_xlabel(what)
+            axis.set(xlabel=what, xlim=(0, 1.04 * totals.max()))
             axis.grid(axis="x")
             axis.legend(
                 loc="upper center", bbox_to_anchor=(0.5, -0.4 / (0.26 * len(layers) + 0.3)), ncols=2, fontsize=7.5,
@@ -209,44 +220,37 @@ def draw_breakdown(title: str, layers: Sequence[Breakdown], clock_ns: float, pat
 def draw_roofline(title: str, roof: Roofline, path: str | Path) -> None:
     """Draw the roofline of an array and a memory, with layers as numbered points."""
 
+    columns = -(-len(roof.layers) // 22)
+
     def draw(figure: Any) -> None:
         axis = figure.subplots()
         ridge = roof.peak_macs_per_ns / roof.bandwidth_bits_per_ns
-        places = [intensity for *_, intensity, _ in roof.layers] + [ridge]
+        places = [each.macs_per_bit for each in roof.layers] + [ridge]
         left, right = min(places) / 3, max(places) * 3
         axis.plot(
             [left, ridge, right],
             [left * roof.bandwidth_bits_per_ns * 1e9, *(2 * [roof.peak_macs_per_ns * 1e9])],
             color="black", linewidth=1.4,
         )  # fmt: skip
-        axis.annotate(
-            f"array: {text.quantity(roof.peak_macs_per_ns * 1e9, 'MAC/s')}", (right, roof.peak_macs_per_ns * 1e9),
-            (0, 4), textcoords="offset points", ha="right", size=8,
-        )  # fmt: skip
-        middle = math.sqrt(left * ridge)
-        axis.annotate(
-            f"{roof.memory}: {text.quantity(roof.bandwidth_bits_per_ns * 1e9, 'bit/s')}",
-            (middle, middle * roof.bandwidth_bits_per_ns * 1e9),
-            (-6, 6), textcoords="offset points", ha="right", size=8,
-        )  # fmt: skip
         axis.set(xlabel=f"MACs per bit through {roof.memory}", ylabel="MACs per second", xlim=(left, right))
-        for number, (name, count, intensity, speed) in enumerate(roof.layers, 1):
-            label = f"{number}  {name}" + (f" (x{count})" if count > 1 else "")
-            axis.plot(
-                intensity, speed * 1e9, "o", color=SKY, markeredgecolor="black", markersize=5, label=label, zorder=3
-            )
-        _numbered(axis, [(intensity, speed * 1e9) for *_, intensity, speed in roof.layers])
+        points = [(each.macs_per_bit, each.macs_per_ns * 1e9) for each in roof.layers]
+        for number, (each, point) in enumerate(zip(roof.layers, points, strict=True), 1):
+            label = f"{number}  {_counted(each)}"
+            axis.plot(*point, "o", color=SKY, markeredgecolor="black", markersize=5, label=label, zorder=3)
         axis.set(xscale="log", yscale="log")
         axis.yaxis.set_major_formatter(_si("MAC/s"))
+        axis.xaxis.set_major_formatter(lambda ratio, _: f"{ratio:g}")
         axis.grid()
-        axis.set_title(title)
-        columns = -(-len(roof.layers) // 22)
+        axis.set_ylim(axis.get_ylim()[0] / 2, 2e9 * roof.peak_macs_per_ns)
+        peak = text.quantity(roof.peak_macs_per_ns * 1e9, "MAC/s")
+        rate = text.quantity(roof.bandwidth_bits_per_ns * 1e9, "bit/s")
+        axis.set_title(f"{title}: array {peak}, {roof.memory} {rate}")
         axis.legend(
             loc="center left", bbox_to_anchor=(1.0, 0.5), ncols=columns, fontsize=7.5, handlelength=0, handletextpad=0,
             markerscale=0,
         )  # fmt: skip
+        _numbered(axis, points)
 
-    columns = -(-len(roof.layers) // 22)
     picture(path, (5.2 + 1.6 * columns, 3.8), draw, STYLE, 0)
 
 
@@ -274,7 +278,7 @@ def draw_sensitivity(title: str, objective: str, curves: Sequence[Curve], path: 
                 markersize=5, markerfacecolor="white" if curve.ports else colours[curve.memory], linewidth=1.3, label=label,
             )  # fmt: skip
         axis.axhline(1.0, color="0.6", linewidth=0.8, zorder=0)
-        axis.set(xscale="log", yscale="log", xlabel="times the resource", ylabel=f"{text.goal(objective)}, relative")
+        axis.set(xscale="log", yscale="log", xlabel="multiple of the resource", ylabel=f"best {text.goal(objective)}, relative")
         axis.xaxis.set_major_locator(FixedLocator(FACTORS))
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(lambda factor, _: f"{factor:g}x")
@@ -287,6 +291,15 @@ def draw_sensitivity(title: str, objective: str, curves: Sequence[Curve], path: 
         figure.supxlabel(_wrapped(note, 130), fontsize=7.5, ha="left", x=0.01)
 
     picture(path, (7.8, 3.6), draw, STYLE, 0)
+
+
+def _without_trifles(parts: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    """Parts of a breakdown, those that nobody could see in any bar as one."""
+    totals = np.sum([values for values, *_ in parts.values()], axis=0)
+    small = [name for name, (values, *_) in parts.items() if np.all(np.array(values) < TRIFLE * totals)]
+    kept = {name: part for name, part in parts.items() if name not in small}
+    others = np.sum([parts[name][0] for name in small], axis=0) if small else np.zeros(1)
+    return {**kept, "others": (others, "white", "")} if others.any() else kept
 
 
 def _bars(axis: Any, names: Sequence[str], parts: Mapping[str, tuple[Any, ...]], labelled: bool = True) -> None:
@@ -304,23 +317,44 @@ def _bars(axis: Any, names: Sequence[str], parts: Mapping[str, tuple[Any, ...]],
 
 
 def _numbered(axis: Any, places: Sequence[tuple[float, float]]) -> None:
-    """Write numbers beside points; those that would lie on each other go on one line."""
-    groups: dict[tuple[int, int], list[int]] = {}
-    for number, place in enumerate(places, 1):
-        groups.setdefault((round(12 * math.log10(place[0])), round(9 * math.log10(place[1]))), []).append(number)
-    for numbers in groups.values():
-        words = ", ".join(map(str, numbers))
-        axis.annotate(words, places[numbers[0] - 1], (4, -9), textcoords="offset points", size=7)
+    """Write numbers beside points, where there is room; neighbours share a label."""
+    axis.figure.draw_without_rendering()  # fixes the axes, so that points have places on paper
+    at = axis.transData.transform(places) * 72 / axis.figure.dpi
+    groups: list[list[int]] = []
+    for number in np.argsort(-at[:, 1], kind="stable").tolist():
+        near = next((group for group in groups if np.abs(at[group[0]] - at[number]).max() < 8), None)
+        if near is None:
+            groups.append([number])
+        else:
+            near.append(number)
+    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in at.tolist()]
+    for group in groups:
+        words = ", ".join(str(number + 1) for number in sorted(group))
+        x, y = at[group[0]].tolist()
+        width = 3.9 * len(words) + 2
+        shifts = [(4, -9.0 - 8 * step) for step in range(8)] + [(-4 - width, 4.0 + 8 * step) for step in range(8)]
+        shifts.sort(key=lambda shift: abs(shift[1]))
+        for right, up in shifts:
+            box = x + right, y + up, x + right + width, y + up + 7
+            if all(box[2] <= b[0] or b[2] <= box[0] or box[3] <= b[1] or b[3] <= box[1] for b in taken):
+                break
+        taken.append(box)
+        line = {"arrowstyle": "-", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2} if abs(up) > 10 else None
+        axis.annotate(words, places[group[0]], (right, up), textcoords="offset points", size=7, arrowprops=line)
+
+
+def _counted(layer: Breakdown | RooflineLayer) -> str:
+    return f"{layer.layer} (x{layer.count})" if layer.count > 1 else layer.layer
 
 
 def _title(source: Source) -> str:
     return f"{source.layer} on {source.architecture}"
 
 
-def _si(unit: str) -> Any:
+def _si(unit: str, places: int | None = None) -> Any:
     from matplotlib.ticker import EngFormatter
 
-    return EngFormatter(unit)
+    return EngFormatter(unit, places)
 
 
 def _si_axes(axis: Any, x_unit: str, y_unit: str | None) -> None:
@@ -334,12 +368,14 @@ def _si_axes(axis: Any, x_unit: str, y_unit: str | None) -> None:
         if side is axis.yaxis:
             axis.set_yscale("log")
         low, high = side.get_view_interval()
+        room = (high / low) ** 0.05
+        low, high = low / room, high * room
+        (axis.set_xlim if side is axis.xaxis else axis.set_ylim)(low, high)
         decades = math.log10(high / low)
         steps = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.6 else (1.0, 2.0, 5.0)
-        side.set_major_locator(LogLocator(subs=steps))
+        side.set_major_locator(LogLocator(subs=steps, numticks=30))
         side.set_minor_formatter(NullFormatter())
         side.set_major_formatter(_si(unit))
-        side.grid(visible=True)
 
 
 def _plain_log(axis: Any) -> None:
@@ -352,7 +388,7 @@ def _plain_log(axis: Any) -> None:
     if decades < 0.3:
         axis.set_yscale("linear")
     else:
-        axis.yaxis.set_major_locator(LogLocator(subs=steps))
+        axis.yaxis.set_major_locator(LogLocator(subs=steps, numticks=30))
         axis.yaxis.set_minor_formatter(NullFormatter())
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 

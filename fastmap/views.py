@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -337,13 +337,31 @@ def breakdowns(sources: Sequence[Source], objective: str) -> list[Breakdown]:
 
 
 @dataclass(frozen=True)
+class RooflineLayer:
+    """What a layer makes of an array and a memory."""
+
+    layer: str
+    count: int  #: of identical layers
+    macs_per_bit: float  #: of what crosses the memory's ports
+    macs_per_ns: float
+
+    def of_roof(self, roof: Roofline) -> float:
+        """Speed as a share of what array and memory allow."""
+        return self.macs_per_ns / min(roof.peak_macs_per_ns, self.macs_per_bit * roof.bandwidth_bits_per_ns)
+
+
+@dataclass(frozen=True)
 class Roofline:
-    """What an array and one of its memories allow, and what layers make of it."""
+    """What an array and the ports of one of its memories allow, and what layers make of it."""
 
     memory: str
     peak_macs_per_ns: float
     bandwidth_bits_per_ns: float
-    layers: list[tuple[str, int, float, float]]  #: name, how many, MACs per bit of the memory, MACs per ns
+    layers: list[RooflineLayer]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the structure that the command line prints as JSON."""
+        return asdict(self)
 
 
 def roofline(sources: Sequence[Source], objective: str, memory: str | None = None) -> Roofline:
@@ -364,7 +382,7 @@ def roofline(sources: Sequence[Source], objective: str, memory: str | None = Non
         macs = source.result.layer.macs
         bits = _moved_bits(cost, chosen)
         if bits:
-            layers.append((source.layer, 1 + len(source.also), macs / bits, macs / cost.latency_ns))
+            layers.append(RooflineLayer(source.layer, 1 + len(source.also), macs / bits, macs / cost.latency_ns))
     return Roofline(chosen.name, peak, bandwidth, layers)
 
 
