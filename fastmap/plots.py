@@ -282,7 +282,7 @@ def draw_sensitivity(title: str, objective: str, curves: Sequence[Curve], path: 
         axis.xaxis.set_major_locator(FixedLocator(FACTORS))
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(lambda factor, _: f"{factor:g}x")
-        _plain_log(axis)
+        _log_ticks(axis.yaxis, lambda value, _: f"{value:g}")
         axis.grid()
         axis.set_title(title)
         note = "no effect: " + ", ".join(curve.name for curve in still) if still else ""
@@ -333,7 +333,7 @@ def _numbered(axis: Any, places: Sequence[tuple[float, float]]) -> None:
         x, y = at[group[0]].tolist()
         width = 3.9 * len(words) + 2
         shifts = [(4, -9.0 - 8 * step) for step in range(8)] + [(-4 - width, 4.0 + 8 * step) for step in range(8)]
-        shifts.sort(key=lambda shift: abs(shift[1]))
+        shifts.sort(key=lambda shift: abs(shift[1] + 2.5))  # alternating, below first
         for right, up in shifts:
             box = x + right, y + up, x + right + width, y + up + 7
             if all(box[2] <= b[0] or b[2] <= box[0] or box[3] <= b[1] or b[3] <= box[1] for b in taken):
@@ -358,39 +358,31 @@ def _si(unit: str, places: int | None = None) -> Any:
 
 
 def _si_axes(axis: Any, x_unit: str, y_unit: str | None) -> None:
-    """Logarithmic axes with SI prefixes, with few labels, but some however short they are."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    axis.set_xscale("log")
+    """Logarithmic axes with SI prefixes and some room at their ends."""
     for side, unit in ((axis.xaxis, x_unit), (axis.yaxis, y_unit)):
         if unit is None:
             continue
-        if side is axis.yaxis:
-            axis.set_yscale("log")
+        (axis.set_xscale if side is axis.xaxis else axis.set_yscale)("log")
         low, high = side.get_view_interval()
-        room = (high / low) ** 0.05
-        low, high = low / room, high * room
-        (axis.set_xlim if side is axis.xaxis else axis.set_ylim)(low, high)
-        decades = math.log10(high / low)
+        room = max(high / low, 1.1) ** 0.06
+        (axis.set_xlim if side is axis.xaxis else axis.set_ylim)(low / room, high * room)
+        _log_ticks(side, _si(unit))
+
+
+def _log_ticks(side: Any, formatter: Any) -> None:
+    """Label a logarithmic axis at few places, but at some however short it is."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+    low, high = side.get_view_interval()
+    decades = math.log10(high / low)
+    if decades < 0.8:
+        side.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        side.set_minor_locator(NullLocator())
+    else:
         steps = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.6 else (1.0, 2.0, 5.0)
         side.set_major_locator(LogLocator(subs=steps, numticks=30))
         side.set_minor_formatter(NullFormatter())
-        side.set_major_formatter(_si(unit))
-
-
-def _plain_log(axis: Any) -> None:
-    """Label a logarithmic axis of ratios with plain numbers."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    low, high = axis.get_ylim()
-    decades = math.log10(high / low)
-    steps = (1, 2, 5) if decades > 0.7 else (1, 1.5, 2, 3, 5, 7) if decades > 0.3 else np.arange(1, 10, 0.1)
-    if decades < 0.3:
-        axis.set_yscale("linear")
-    else:
-        axis.yaxis.set_major_locator(LogLocator(subs=steps, numticks=30))
-        axis.yaxis.set_minor_formatter(NullFormatter())
-    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    side.set_major_formatter(formatter)
 
 
 def _wrapped(words: str, width: int) -> str:

@@ -36,6 +36,8 @@ LATENCY_PARTS = {
     "onload_cycles": "first loading",
     "offload_cycles": "last off-loading",
 }
+#: Bins of the density in a page, along each axis.
+PAGE_BINS = 60
 #: Split of the loops of ZigZag's own search (``lpf_limit``), and what its mapping file for such arrays unrolls.
 ZIGZAG_LIMIT, ZIGZAG_COLUMNS, ZIGZAG_ROWS = 6, ("K",), ("C", "FX", "FY")
 
