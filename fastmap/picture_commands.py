@@ -233,7 +233,6 @@ def _report(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"page": options.output, "bytes": size, **counts}))
     else:
-        print(
-            f"{counts['results']} results with {counts['mappings']:,} mappings in {options.output} ({size / 1e6:.1f} MB)"
-        )
+        held = f"{counts['results']} results with {counts['mappings']:,} mappings"
+        print(f"{held} in {options.output} ({size / 1e6:.1f} MB)")
     return 0

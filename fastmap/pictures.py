@@ -169,7 +169,8 @@ def picture(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"svg.hashsalt": "fastmap", "savefig.dpi": 110, **(style or {})}):
+    settings: dict[Any, Any] = {"svg.hashsalt": "fastmap", "savefig.dpi": 110, **(style or {})}
+    with matplotlib.rc_context(settings):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)
@@ -178,7 +179,9 @@ def picture(
             found, labels = axis.get_legend_handles_labels()
             handles |= dict(zip(labels, found, strict=True))
         if legend_columns and handles:
-            figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=legend_columns, fontsize=8)
+            figure.legend(
+                handles.values(), handles.keys(), loc="outside lower center", ncols=legend_columns, fontsize=8
+            )
         try:
             figure.savefig(target, metadata=FORMATS[target.suffix.lower()])
         except OSError as error:

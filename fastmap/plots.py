@@ -1,7 +1,7 @@
 """Pictures of results, drawn with matplotlib (extra ``plot``): clouds, distributions, breakdowns, rooflines, curves.
 
-Colours are those of Okabe and Ito, which colour-blind people tell apart; markers, lines and hatches say the same again, so
-that prints in grey can be read.
+Colours are those of Okabe and Ito, which colour-blind people tell apart; markers, lines and hatches say the same again,
+so that prints in grey can be read.
 """
 
 from __future__ import annotations
@@ -48,7 +48,14 @@ STYLE = {
     "pdf.fonttype": 42,
 }
 #: Marker and colour of the optimum, and of what follows it.
-MARKERS = (("*", VERMILION, 160), ("D", SKY, 45), ("X", ORANGE, 70), ("P", PURPLE, 70), ("s", YELLOW, 50), ("v", GREEN, 60))
+MARKERS = (
+    ("*", VERMILION, 160),
+    ("D", SKY, 45),
+    ("X", ORANGE, 70),
+    ("P", PURPLE, 70),
+    ("s", YELLOW, 50),
+    ("v", GREEN, 60),
+)
 LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1)), (0, (1, 3)))
 MOST_MARKS = len(MARKERS)
 #: Of a memory's energies; the array is grey.
@@ -106,7 +113,9 @@ def draw_cloud(sources: Sequence[Source], marked: Sequence[Sequence[Mark]], path
                 axis.plot(energy, latency, "o-", label="Pareto front", zorder=3, **line)
             for mark, (marker, colour, area) in zip(own, MARKERS, strict=False):
                 place = mark.cost.energy_pj.total * 1e-12, mark.cost.latency_ns * 1e-9
-                axis.scatter(*place, area, colour, marker, edgecolors="black", linewidths=0.7, label=mark.label, zorder=4)
+                axis.scatter(
+                    *place, area, colour, marker, edgecolors="black", linewidths=0.7, label=mark.label, zorder=4
+                )
             axis.set_title(_title(source))
         _si_axes(axes[0, 0], "J", "s")  # the others share them
         for axis in axes.flat:
@@ -143,9 +152,7 @@ def draw_distribution(source: Source, marked: Sequence[Mark], path: str | Path) 
                 value = value_of(mark.cost, objective) * scale
                 height = 4.5 * most / 1.7**number
                 axis.vlines(value, 0.5, height, color="black", linestyle=line, linewidth=0.9)
-                axis.scatter(
-                    value, height, area, colour, marker, edgecolors="black", linewidths=0.7, label=mark.label, zorder=4
-                )
+                _point_out(axis, (value, height), mark, marker, colour, area)
             _si_axes(axis, unit, None)
             axis.grid(axis="x")
         axes[0].set_ylabel("mappings in a bin")
@@ -175,7 +182,7 @@ def draw_breakdown(title: str, layers: Sequence[Breakdown], clock_ns: float, pat
     memories = list(dict.fromkeys(memory for memory, _ in layers[0].energy_pj if memory != "array"))
     colours = dict(zip(memories, _cycled(MEMORY_COLOURS), strict=False)) | {"array": "0.55"}
     energy = {
-        f"{operand} in {memory}" if operand else memory: (
+        _plain(f"{operand} in {memory}" if operand else memory): (
             [each.count * each.energy_pj[memory, operand] * 1e-12 for each in layers],
             colours[memory],
             HATCHES[operand],
@@ -211,7 +218,7 @@ def draw_breakdown(title: str, layers: Sequence[Breakdown], clock_ns: float, pat
                 loc="upper center", bbox_to_anchor=(0.5, -0.4 / (0.26 * len(layers) + 0.3)), ncols=2, fontsize=7.5,
                 handlelength=1.6, columnspacing=1.0,
             )  # fmt: skip
-        figure.suptitle(title, fontsize=9)
+        figure.suptitle(_plain(title), fontsize=9)
 
     legend = 0.17 * -(-max(len(energy), len(latency)) // 2)
     picture(path, (8.4, 1.9 + 0.22 * len(layers) + legend), draw, STYLE, 0)
@@ -219,7 +226,6 @@ def draw_breakdown(title: str, layers: Sequence[Breakdown], clock_ns: float, pat
 
 def draw_roofline(title: str, roof: Roofline, path: str | Path) -> None:
     """Draw the roofline of an array and a memory, with layers as numbered points."""
-
     columns = -(-len(roof.layers) // 22)
 
     def draw(figure: Any) -> None:
@@ -232,7 +238,7 @@ def draw_roofline(title: str, roof: Roofline, path: str | Path) -> None:
             [left * roof.bandwidth_bits_per_ns * 1e9, *(2 * [roof.peak_macs_per_ns * 1e9])],
             color="black", linewidth=1.4,
         )  # fmt: skip
-        axis.set(xlabel=f"MACs per bit through {roof.memory}", ylabel="MACs per second", xlim=(left, right))
+        axis.set(xlabel=_plain(f"MACs per bit through {roof.memory}"), ylabel="MACs per second", xlim=(left, right))
         points = [(each.macs_per_bit, each.macs_per_ns * 1e9) for each in roof.layers]
         for number, (each, point) in enumerate(zip(roof.layers, points, strict=True), 1):
             label = f"{number}  {_counted(each)}"
@@ -244,7 +250,7 @@ def draw_roofline(title: str, roof: Roofline, path: str | Path) -> None:
         axis.set_ylim(axis.get_ylim()[0] / 2, 2e9 * roof.peak_macs_per_ns)
         peak = text.quantity(roof.peak_macs_per_ns * 1e9, "MAC/s")
         rate = text.quantity(roof.bandwidth_bits_per_ns * 1e9, "bit/s")
-        axis.set_title(f"{title}: array {peak}, {roof.memory} {rate}")
+        axis.set_title(_plain(f"{title}: array {peak}, {roof.memory} {rate}"))
         axis.legend(
             loc="center left", bbox_to_anchor=(1.0, 0.5), ncols=columns, fontsize=7.5, handlelength=0, handletextpad=0,
             markerscale=0,
@@ -257,7 +263,8 @@ def draw_roofline(title: str, roof: Roofline, path: str | Path) -> None:
 def draw_sensitivity(title: str, objective: str, curves: Sequence[Curve], path: str | Path) -> None:
     """Draw how the optimum moves with multiples of each resource that matters; the others are named."""
     here = FACTORS.index(1.0)
-    moving, still = [], []
+    moving: list[Curve] = []
+    still: list[Curve] = []
     for curve in curves:
         known = [value for value in curve.values if value is not None]
         (moving if max(known) > 1.001 * min(known) or len(known) < len(FACTORS) else still).append(curve)
@@ -271,26 +278,40 @@ def draw_sensitivity(title: str, objective: str, curves: Sequence[Curve], path: 
         axis = figure.subplots()
         for curve in moving:
             values = [math.nan if value is None else value / (curve.values[here] or 1.0) for value in curve.values]
-            missing = [factor for factor, value in zip(FACTORS, curve.values, strict=True) if value is None]
-            label = curve.name + (f"; nothing fits below {FACTORS[len(missing)]:g}x" if missing else "")
+            missing = curve.values.count(None)
+            label = curve.name + (f"; nothing fits below {FACTORS[missing]:g}x" if missing else "")
+            colour = colours[curve.memory]
+            style = {"linestyle": "--", "markerfacecolor": "white"} if curve.ports else {"linestyle": "-"}
             axis.plot(
-                FACTORS, values, marker[curve.memory], linestyle="--" if curve.ports else "-", color=colours[curve.memory],
-                markersize=5, markerfacecolor="white" if curve.ports else colours[curve.memory], linewidth=1.3, label=label,
-            )  # fmt: skip
+                FACTORS,
+                values,
+                marker[curve.memory],
+                color=colour,
+                markersize=5,
+                linewidth=1.3,
+                label=_plain(label),
+                **style,
+            )
         axis.axhline(1.0, color="0.6", linewidth=0.8, zorder=0)
-        axis.set(xscale="log", yscale="log", xlabel="multiple of the resource", ylabel=f"best {text.goal(objective)}, relative")
+        axis.set(xscale="log", yscale="log")
+        axis.set(xlabel="multiple of the resource", ylabel=f"best {text.goal(objective)}, relative")
         axis.xaxis.set_major_locator(FixedLocator(FACTORS))
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(lambda factor, _: f"{factor:g}x")
         _log_ticks(axis.yaxis, lambda value, _: f"{value:g}")
         axis.grid()
-        axis.set_title(title)
+        axis.set_title(_plain(title))
         note = "no effect: " + ", ".join(curve.name for curve in still) if still else ""
         if axis.get_legend_handles_labels()[1]:
             axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
-        figure.supxlabel(_wrapped(note, 130), fontsize=7.5, ha="left", x=0.01)
+        figure.supxlabel(_wrapped(_plain(note), 130), fontsize=7.5, ha="left", x=0.01)
 
     picture(path, (7.8, 3.6), draw, STYLE, 0)
+
+
+def _point_out(axis: Any, place: tuple[float, float], mark: Mark, marker: str, colour: str, area: float) -> None:
+    edge = {"edgecolors": "black", "linewidths": 0.7}
+    axis.scatter(*place, area, colour, marker, label=_plain(mark.label), zorder=4, **edge)
 
 
 def _without_trifles(parts: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
@@ -344,11 +365,17 @@ def _numbered(axis: Any, places: Sequence[tuple[float, float]]) -> None:
 
 
 def _counted(layer: Breakdown | RooflineLayer) -> str:
-    return f"{layer.layer} (x{layer.count})" if layer.count > 1 else layer.layer
+    return _plain(f"{layer.layer} (x{layer.count})" if layer.count > 1 else layer.layer)
 
 
 def _title(source: Source) -> str:
-    return f"{source.layer} on {source.architecture}"
+    return _plain(f"{source.layer} on {source.architecture}")
+
+
+def _plain(words: str) -> str:
+    """Text of users, in which a dollar begins no formula, and an underscore hides no label."""
+    words = words.replace("$", r"\$")
+    return f" {words}" if words.startswith("_") else words
 
 
 def _si(unit: str, places: int | None = None) -> Any:

@@ -30,9 +30,12 @@ from fastmap.result import OBJECTIVES, exponent_of
 from fastmap.store import provenance
 
 #: Rows of one result in a page, and of all of them together.
-MAPPINGS, MAPPINGS_OF_PAGE = 3_000, 30_000
+MAPPINGS, MAPPINGS_OF_PAGE = 1_500, 30_000
 #: What a page may do: run what it carries, and nothing from elsewhere.
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "form-action 'none'; base-uri 'none'"
+)
 
 
 def check_page(path: str | Path, overwrite: bool = False) -> Path:
@@ -99,7 +102,9 @@ def _result(source: Source, file: int, objectives: list[str], mappings: int) -> 
             best[objective] = known[views.best_identity(source, objective)][0]
         except InputError:  # not searched for
             best[objective] = None
-    front = [known[_identity(row)][0] for row in result.points["pareto"].mapping_id] if "pareto" in result.points else []
+    front = (
+        [known[_identity(row)][0] for row in result.points["pareto"].mapping_id] if "pareto" in result.points else []
+    )
     rows = views.sample_rows(source, mappings)
     for identity, *costs in zip(_identities(rows), *(rows[name].tolist() for name in COSTS), strict=True):
         known.setdefault(identity, (len(known), *costs))

@@ -141,8 +141,8 @@ def zigzag_choice(layer: Layer, architecture: Architecture, cost_model: str) -> 
     """What ZigZag's search would choose with its defaults, costed by one of the cost models.
 
     That is the least EDP, by ZigZag's numbers, of three spatial mappings (K along the columns; C, FX and FY along the
-    rows) and all orders of at most six loops, with its greedy allocation. Where the corrected model needs another number
-    of iterations, the outermost loop that can takes up the difference.
+    rows) and all orders of at most six loops, with its greedy allocation. Where the corrected model needs another
+    number of iterations, the outermost loop that can takes up the difference.
 
     Raises:
         SearchError: ZigZag finds nothing, or its choice does not fit by the cost model.
@@ -154,7 +154,7 @@ def zigzag_choice(layer: Layer, architecture: Architecture, cost_model: str) -> 
     found = exploration.search(layer, architecture, "edp", "exhaustive", "zigzag", constraints, top=1).best[0]
     if cost_model == "zigzag":
         return found
-    needed = needed_iterations(layer, architecture, found.mapping, REPAIRS)
+    needed = needed_iterations(layer, architecture, found.mapping, list(REPAIRS))
     try:
         return evaluate(layer, architecture, with_iterations(found.mapping, needed), cost_model)
     except MappingError as error:

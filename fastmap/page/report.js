@@ -76,12 +76,14 @@ function kindOf(result, point) {
 
 // ------------------------------------------------------------------------------------------------ the cloud
 
-const AXIS = { type: "log", exponentformat: "SI", gridcolor: "#e4e8ec", zeroline: false, ticks: "outside", minor: { ticks: "" } };
+const AXIS = { type: "log", tickformat: "~s", nticks: 8, gridcolor: "#e4e8ec", zeroline: false, ticks: "outside" };
 const LAYOUT = {
   margin: { l: 70, r: 12, t: 8, b: 46 }, font: { size: 12 }, hovermode: "closest", dragmode: "zoom",
   legend: { orientation: "h", y: -0.16 }, paper_bgcolor: "#ffffff", plot_bgcolor: "#ffffff",
 };
-const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"], scrollZoom: true };
+// The page sends nothing anywhere: without the button that would.
+const CONFIG = { responsive: true, displaylogo: false, scrollZoom: true, plotlyServerURL: "",
+  modeBarButtonsToRemove: ["sendChartToCloud", "select2d", "lasso2d"] };
 
 function pointTrace(result, points, name, style) {
   return {
@@ -108,8 +110,11 @@ function drawCloud() {
   const traces = results.length === 1 && results[0].density ? [densityTrace(results[0])] : [];
   for (const result of results) {
     const { colour, symbol, label } = result;
-    const rows = result.id.map((_, point) => point);
-    traces.push(pointTrace(result, rows, label, { mode: "markers", marker: { color: colour, symbol, size: 5, opacity: 0.45 } }));
+    const front = new Set(result.front);
+    const rows = result.id.map((_, point) => point).filter((point) => !front.has(point));
+    if (rows.length) {
+      traces.push(pointTrace(result, rows, label, { mode: "markers", marker: { color: colour, symbol, size: 5, opacity: 0.45 } }));
+    }
     if (result.front.length) {
       const line = { color: colour, width: 1.5, shape: "hv" };
       traces.push(pointTrace(result, result.front, `front, ${label}`,
@@ -121,17 +126,21 @@ function drawCloud() {
         marker: { color: colour, symbol: "star", size: 15, line: { color: "#000000", width: 1 } } }));
     }
   }
-  for (const side of ["a", "b"]) {
-    if (!state[side] || !results.includes(DATA.results[state[side].r])) continue;
-    traces.push(pointTrace(DATA.results[state[side].r], [state[side].p], side.toUpperCase(), { mode: "markers+text",
-      texttemplate: side.toUpperCase(), textposition: side === "a" ? "bottom left" : "top right", showlegend: false,
-      marker: { symbol: "circle-open", size: 19, color: "#000000", line: { width: 1.5 } } }));
-  }
   const axes = { xaxis: { ...AXIS, title: { text: "energy" }, ticksuffix: "J" },
     yaxis: { ...AXIS, title: { text: "latency" }, ticksuffix: "s" } };
   // The same revision keeps the zoom; another layer has other axes.
-  Plotly.react("cloud", traces, { ...LAYOUT, ...axes, uirevision: state.layer }, CONFIG);
+  Plotly.react("cloud", traces, { ...LAYOUT, ...axes, uirevision: state.layer, annotations: signs() }, CONFIG);
   byId("cloud-note").textContent = results.map((result) => noteOf(result)).join("; ");
+}
+
+// A and B in the cloud. Annotations are redrawn at once, however many points there are.
+function signs() {
+  return ["a", "b"].filter((side) => state[side] && shownResults().includes(DATA.results[state[side].r])).map((side) => {
+    const { r, p } = state[side];
+    const [x, y] = [DATA.results[r].energy_pj[p] * 1e-12, latencyNs(DATA.results[r], p) * 1e-9];
+    return { x: Math.log10(x), y: Math.log10(y), text: side.toUpperCase(), ax: side === "a" ? -24 : 24, ay: -24, arrowhead: 2,
+      arrowwidth: 1.2, standoff: 6, font: { size: 14, color: "#000000" }, bgcolor: "#ffffff", bordercolor: "#000000", borderpad: 2 };
+  });
 }
 
 function noteOf(result) {
@@ -148,21 +157,25 @@ function loopsOf(result, point) {
   return result.loops[point].split(" ").filter(Boolean).map((loop) => [loop.replace(/\d+$/, ""), Number(/\d+$/.exec(loop)[0])]);
 }
 
-// The loops, the outermost first, each with the memory in which every operand keeps its tile.
+// The loops, the outermost first, each with the memory in which every operand keeps its tile. Neighbours of one
+// dimension and the same memories are one loop.
 function nest(result, point) {
-  const loops = loopsOf(result, point);
+  const operands = Object.keys(result.chains);
+  const merged = [];
+  loopsOf(result, point).forEach(([dim, size], place) => {
+    const homes = operands.map((operand, o) => result.chains[operand][result.cuts[point][o].findIndex((cut) => place < cut)]);
+    const last = merged[merged.length - 1];
+    if (last && last.dim === dim && last.homes.join() === homes.join()) last.size *= size;
+    else merged.push({ dim, size, homes });
+  });
   const body = element("tbody");
-  for (let place = loops.length - 1; place >= 0; place--) {
-    const [dim, size] = loops[place];
-    const homes = Object.keys(result.chains).map((operand, o) =>
-      result.chains[operand][result.cuts[point][o].findIndex((cut) => place < cut)]);
-    const depth = loops.length - 1 - place;
+  merged.reverse().forEach(({ dim, size, homes }, depth) => {
     body.append(row([`${" ".repeat(depth)}for ${dim} in 0..${size - 1}`, ...homes]));
-  }
-  const inner = element("td", { colSpan: 4, textContent: `${" ".repeat(loops.length)}parallel ${result.spatial[result.spatial_of[point]]}` });
+  });
+  const inner = element("td", { colSpan: 4, textContent: `${" ".repeat(merged.length)}parallel ${result.spatial[result.spatial_of[point]]}` });
   inner.className = "text";
   body.append(element("tr", {}, inner));
-  const names = ["loop nest", ...Object.keys(result.chains).map((operand) => `${operand} kept in`)];
+  const names = ["loop nest", ...operands.map((operand) => `${operand} kept in`)];
   return element("table", { className: "nest" }, element("thead", {}, row(names, "th")), body);
 }
 
@@ -257,7 +270,7 @@ function chooseBest() {
 }
 
 function redrawChoice() {
-  drawCloud();
+  Plotly.relayout("cloud", { annotations: signs() });
   drawComparison();
   drawRows();
   drawCommands();
@@ -269,10 +282,10 @@ const COLUMNS = [
   { name: "architecture", of: ({ result }) => result.label, text: true },
   { name: "what", of: ({ result, p }) => kindOf(result, p), text: true },
   { name: "energy", of: ({ result, p }) => result.energy_pj[p] * 1e-12, words: (each) => quantity(each, "J") },
-  { name: "cycles", of: ({ result, p }) => result.latency_cycles[p], words: integer },
+  { name: "cycles", of: ({ result, p }) => result.latency_cycles[p], words: integer, hint: "< 2000" },
   { name: "latency", of: ({ result, p }) => latencyNs(result, p) * 1e-9, words: (each) => quantity(each, "s") },
   { name: "value", of: ({ result, p }) => value(result, p), words: (each) => valueText(each) },
-  { name: "array use", of: ({ result, p }) => result.utilization[p], words: percent },
+  { name: "array use", of: ({ result, p }) => result.utilization[p], words: percent, hint: "> 50%" },
   { name: "spatial mapping", of: ({ result, p }) => result.spatial[result.spatial_of[p]], text: true, wide: true },
   { name: "loops, innermost first", of: ({ result, p }) => result.loops[p] || "none", text: true, wide: true },
 ];
@@ -294,7 +307,7 @@ function drawHead() {
     head.setAttribute("aria-sort", !arrow ? "none" : state.falling ? "descending" : "ascending");
     names.append(head);
     const field = element("input", { type: "text", value: state.filters[column.name] || "",
-      placeholder: column.text ? "contains" : "< 1.5u" });
+      placeholder: column.text ? "contains" : column.hint || "< 1.5u" });
     field.setAttribute("aria-label", `filter ${title}`);
     field.addEventListener("input", () => {
       state.filters[column.name] = field.value;
@@ -373,25 +386,28 @@ function drawArchitectures() {
   byId("totals").tHead.replaceChildren(...(common.length ? [head] : []));
   byId("totals").tBodies[0].replaceChildren(...(common.length ? rows : []));
   byId("architectures-note").textContent = common.length
-    ? `sums of the best ${goal(state.objective)} of ${common.length === LAYERS.length ? "all" : "the"} ${common.length} layers` +
+    ? `sums of the best ${goal(state.objective)} of ${common.length === LAYERS.length ? "all" : "the"} ${common.length} layer${common.length === 1 ? "" : "s"}` +
       (common.length === LAYERS.length ? "" : " that all have")
     : `no layer whose best ${goal(state.objective)} is known on each`;
   const layers = LAYERS.filter((layer) => LABELS.some((label) => known(label, layer)));
+  const bestOf = (label, layer) => known(label, layer) ? value(of(label, layer), of(label, layer).best[state.objective]) : null;
+  const leastOf = layers.map((layer) => Math.min(...LABELS.map((label) => bestOf(label, layer)).filter((each) => each !== null)));
+  const relative = LABELS.length > 1; // else there is nothing to compare with but the largest layer
   const traces = LABELS.map((label, i) => ({
-    type: "bar", name: plain(label), x: layers.map((_, place) => place), hoverinfo: "text",
-    y: layers.map((layer) => known(label, layer) ? value(of(label, layer), of(label, layer).best[state.objective]) : null),
-    text: layers.map((layer) => known(label, layer) ? `${plain(layer)}, ${plain(label)}: ` +
-      valueText(value(of(label, layer), of(label, layer).best[state.objective])) : ""),
-    textposition: "none", marker: { color: COLOURS[i % COLOURS.length], pattern: { shape: ["", "/", ".", "x", "-", "\\", "+"][i % 7], size: 5 } },
+    type: "bar", name: plain(label), x: layers.map((_, place) => place), hoverinfo: "text", textposition: "none",
+    y: layers.map((layer, place) => {
+      const own = bestOf(label, layer);
+      return own === null ? null : own / (relative ? leastOf[place] : Math.max(...leastOf));
+    }),
+    text: layers.map((layer) => `${plain(layer)}, ${plain(label)}: ${known(label, layer) ? valueText(bestOf(label, layer)) : ""}`),
+    marker: { color: COLOURS[i % COLOURS.length], pattern: { shape: ["", "/", ".", "x", "-", "\\", "+"][i % 7], size: 5 } },
   }));
-  const powers = { energy: 1e-12, latency: 1e-9 };
-  const scale = powers[state.objective] || 1e-12 * 1e-9 ** DATA.objectives[state.objective];
-  traces.forEach((trace) => { trace.y = trace.y.map((each) => (each === null ? null : each * scale)); });
-  const unit = state.objective === "energy" ? "J" : state.objective === "latency" ? "s" : "";
-  Plotly.react("architectures", traces, { ...LAYOUT, barmode: "group", showlegend: LABELS.length > 1,
-    legend: { orientation: "h", y: 1.12 }, margin: { l: 70, r: 12, t: 24, b: 90 },
+  byId("architectures").hidden = layers.length * LABELS.length < 2;
+  const against = relative ? "times the least of the layer" : "of the largest";
+  Plotly.react("architectures", traces, { ...LAYOUT, barmode: "group", showlegend: relative,
+    legend: { orientation: "h", y: 1.12 }, margin: { l: 60, r: 12, t: 24, b: 100 },
     xaxis: { tickvals: layers.map((_, place) => place), ticktext: layers.map(plain), tickangle: -45 },
-    yaxis: { ...AXIS, exponentformat: unit ? "SI" : "power", ticksuffix: unit, title: { text: `best ${goal(state.objective)}${unit ? "" : ", J sⁿ"}` } } }, CONFIG);
+    yaxis: { gridcolor: AXIS.gridcolor, title: { text: `best ${goal(state.objective)}, ${against}` } } }, CONFIG);
 }
 
 // ------------------------------------------------------------------------------------------------ commands
@@ -434,6 +450,7 @@ function redraw() {
   if (state.b && !holds(DATA.results[state.b.r], state.layer)) state.b = null;
   showHovered(state.a);
   drawHead();
+  drawCloud();
   drawArchitectures();
   redrawChoice();
 }
