@@ -113,9 +113,7 @@ def draw_cloud(sources: Sequence[Source], marked: Sequence[Sequence[Mark]], path
                 axis.plot(energy, latency, "o-", label="Pareto front", zorder=3, **line)
             for mark, (marker, colour, area) in zip(own, MARKERS, strict=False):
                 place = mark.cost.energy_pj.total * 1e-12, mark.cost.latency_ns * 1e-9
-                axis.scatter(
-                    *place, area, colour, marker, edgecolors="black", linewidths=0.7, label=mark.label, zorder=4
-                )
+                _point_out(axis, place, mark, marker, colour, area)
             axis.set_title(_title(source))
         _si_axes(axes[0, 0], "J", "s")  # the others share them
         for axis in axes.flat:
@@ -311,7 +309,7 @@ def draw_sensitivity(title: str, objective: str, curves: Sequence[Curve], path: 
 
 def _point_out(axis: Any, place: tuple[float, float], mark: Mark, marker: str, colour: str, area: float) -> None:
     edge = {"edgecolors": "black", "linewidths": 0.7}
-    axis.scatter(*place, area, colour, marker, label=_plain(mark.label), zorder=4, **edge)
+    axis.scatter(*place, s=area, color=colour, marker=marker, label=_plain(mark.label), zorder=4, **edge)
 
 
 def _without_trifles(parts: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:

@@ -86,13 +86,14 @@ def best_identity(source: Source, objective: str) -> Identity:
         InputError: the search kept neither.
     """
     result = source.result
-    if objective in result.points and objective != "pareto":
-        points, place = result.points[objective], 0
-    elif "pareto" in result.points:
+    place = 0
+    points = result.points.get(objective) if objective != "pareto" else None
+    if points is None and "pareto" in result.points:
         points = result.points["pareto"]
         clock = array_clock_ns(result.architecture)
-        place = int(np.argmin(objective_of(points.energy_pj, points.latency_cycles, clock, objective)))
-    else:
+        values = objective_of(points.energy_pj, points.latency_cycles, clock, objective)
+        place = int(np.argmin(values)) if len(values) else 0
+    if points is None or not len(points):
         raise InputError(
             f"{source.name}: the best mapping for {objective} is not known; the search was for {result.objective}. "
             f"Search with --objective {objective} or pareto"
@@ -131,9 +132,10 @@ def marks(source: Source, objective: str, mappings: Sequence[str | Path] = (), z
     found = [Mark(label, mine.evaluation(source, best_identity(source, objective)))]
     if zigzag:
         found.append(Mark("ZigZag's choice", zigzag_choice(result.layer, result.architecture, result.cost_model)))
-    for path in mappings:
+    stems = [Path(path).stem for path in mappings]
+    for path, stem in zip(mappings, stems, strict=True):
         cost = evaluate(result.layer, result.architecture, load_mapping(path), result.cost_model)
-        found.append(Mark(Path(path).stem, cost))
+        found.append(Mark(stem if stems.count(stem) == 1 else str(path), cost))
     return found
 
 
@@ -173,7 +175,7 @@ def place_in_distribution(result: SearchResult, mark: Mark, objective: str) -> D
 
 def has_rows(source: Source) -> bool:
     """Whether the file holds mappings row by row, or a sample of them."""
-    return source.kind != "points"
+    return source.kind != "points" and source.rows > 0
 
 
 def require_cloud(source: Source) -> None:
