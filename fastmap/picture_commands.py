@@ -233,6 +233,7 @@ def _report(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"page": options.output, "bytes": size, **counts}))
     else:
-        held = f"{counts['results']} results with {counts['mappings']:,} mappings"
+        several = "" if counts["results"] == 1 else "s"
+        held = f"{counts['results']} result{several} with {counts['mappings']:,} mappings"
         print(f"{held} in {options.output} ({size / 1e6:.1f} MB)")
     return 0

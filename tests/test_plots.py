@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def source_of(path: Path, architecture: str | None = None, layer: str | None = N
 
 
 @pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The figures that are saved."""
     from matplotlib.figure import Figure
 
@@ -72,10 +72,10 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         save(figure, *arguments, **options)
 
     monkeypatch.setattr(Figure, "savefig", keep)
-    yield kept
+    return kept
 
 
-# --------------------------------------------------------------------------------------------------- numbers behind them
+# -------------------------------------------------------------------------------------------------- numbers behind them
 
 
 @pytest.mark.parametrize("objective", ["energy", "latency", "edp", "ed2p"])
@@ -166,7 +166,7 @@ def test_curves_agree_with_prices_and_only_gain_from_room() -> None:
         assert curve.values[twice] == pytest.approx(prices[curve.resource, curve.memory, curve.ports], rel=1e-12)
         if curve.resource == "capacity" and curve.memory != "cells":  # what fits still fits, at the same cost
             known = [value for value in curve.values if value is not None]
-            assert all(a >= b * (1 - 1e-12) for a, b in zip(known, known[1:], strict=False))
+            assert all(a >= b * (1 - 1e-12) for a, b in itertools.pairwise(known))
     # A register of 4 bits holds no operand of 8.
     assert next(curve for curve in curves if curve.name == "capacity of rf_1B").values[:2] == (None, None)
 
@@ -186,7 +186,7 @@ def test_the_choice_of_zigzag_is_what_zigzag_chooses(network: str, name: str) ->
     assert analysis.value_of(corrected, "edp") >= fm.search(layer, AIMC).value(0) * (1 - 1e-12)
 
 
-# -------------------------------------------------------------------------------------------------------------- pictures
+# ------------------------------------------------------------------------------------------------------------- pictures
 
 MAGIC = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 PICTURES = {
