@@ -106,6 +106,25 @@ class Source:
 
                 yield self.columns.block(Lazy(length, self.stored, read))
 
+    def take(self, places: Any, names: Sequence[str]) -> dict[str, Any]:
+        """Stored columns of some rows, by their numbers, which rise; reads only the chunks that hold them.
+
+        Raises:
+            StoreError: a part is missing or damaged.
+        """
+        if self.kind != "mappings" or self.result.kept is None:
+            held = self._in_memory()
+            return {name: held[name][places] for name in names}
+        start = 0
+        found: list[dict[str, Any]] = []
+        for path, rows in self.result.kept.parts:
+            own = places[np.searchsorted(places, start) : np.searchsorted(places, start + rows)] - start
+            if len(own):
+                with open_part(path) as file, damaged(path):
+                    found.append({name: file["rows"][name][own] for name in names})
+            start += rows
+        return {name: np.concatenate([part[name] for part in found]) for name in names}
+
     def _in_memory(self) -> dict[str, Any]:
         kept = self.result.kept
         if self.kind == "sample" and kept is not None and kept.sample is not None:

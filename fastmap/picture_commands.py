@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fastmap._spec import listed, shown
 from fastmap.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _plot(options: argparse.Namespace) -> int:
     from fastmap import mine, views
+    from fastmap._spec import listed, shown
     from fastmap.pictures import check_picture
 
     if options.kind not in KINDS:
@@ -65,6 +65,7 @@ def _plot(options: argparse.Namespace) -> int:
 
 def _cloud(options: argparse.Namespace, sources: list[Source], objective: str) -> tuple[str, dict[str, Any]]:
     from fastmap import plots, text, views
+    from fastmap._spec import listed
 
     if len(sources) > MOST_CLOUDS:
         raise InputError(
@@ -203,6 +204,8 @@ def _marks(options: argparse.Namespace, source: Source, objective: str) -> list[
 
 def _single(sources: Sequence[Source]) -> Source:
     if len(sources) > 1:
+        from fastmap._spec import listed
+
         names = listed(f"{source.architecture}/{source.layer}" for source in sources)
         raise InputError(f"this picture is of one result; say which with --arch and --layer ({names})")
     return sources[0]
@@ -212,6 +215,8 @@ def _architecture(sources: Sequence[Source]) -> str:
     """The architecture of results that a picture shows together."""
     held = dict.fromkeys((str(source.file), source.architecture) for source in sources)
     if len(held) > 1:
+        from fastmap._spec import listed
+
         names = listed(f"{file}: {on}" for file, on in held)
         raise InputError(f"this picture is of one file and architecture; say which with --arch ({names})")
     return sources[0].architecture

@@ -114,7 +114,7 @@ def _result(source: Source, file: int, objectives: list[str], mappings: int) -> 
     energy, cycles = views.cost_parts(source, columns)
     where, place = np.unique(columns["spatial_index"], return_inverse=True)
     decoded = [space.decode(*identity) for identity in known]
-    cloud = views.density(source, views.PAGE_BINS)
+    cloud = views.stored_density(result)
     return {
         "file": file,
         "architecture": source.architecture,

@@ -36,8 +36,6 @@ LATENCY_PARTS = {
     "onload_cycles": "first loading",
     "offload_cycles": "last off-loading",
 }
-#: Bins of the density in a page, along each axis.
-PAGE_BINS = 60
 #: Split of the loops of ZigZag's own search (``lpf_limit``), and what its mapping file for such arrays unrolls.
 ZIGZAG_LIMIT, ZIGZAG_COLUMNS, ZIGZAG_ROWS = 6, ("K",), ("C", "FX", "FY")
 
@@ -214,30 +212,53 @@ class Density:
     mappings: Any  #: int64[n, m]
 
 
+def stored_density(result: SearchResult) -> Density | None:
+    """The cloud of all mappings in the coarse bins of the stored histogram; None where there is none."""
+    joint = result.joint_histogram
+    if joint is None:
+        return None
+    return Density(joint.energy_edges, joint.latency_edges * array_clock_ns(result.architecture), joint.counts)
+
+
 def density(source: Source, bins: int) -> Density | None:
-    """The cloud of all mappings: from the rows in fine bins, else from the stored histogram; None without either."""
-    result = source.result
+    """The cloud of all mappings: of the rows in fine bins, else of the stored histogram; None without either.
+
+    Args:
+        bins: along each axis, of equal ratios.
+    """
     if not has_rows(source):
-        joint = result.joint_histogram
-        if joint is None:
-            return None
-        clock = array_clock_ns(result.architecture)
-        return Density(joint.energy_edges, joint.latency_edges * clock, joint.counts)
+        return stored_density(source.result)
     names = ("energy_pj", "latency_ns")
-    ends = mine.group([source], ["layer"], [f"{end}:{name}" for name in names for end in ("min", "max")]).columns
-    edges = []
-    for name in names:
+    limits = _limits(source)
+    low = np.log([limit[0] for limit in limits])
+    steps = bins / (np.log([limit[1] for limit in limits]) - low)
+
+    def count(block: Block) -> Any:
+        place = np.zeros(len(block), np.int64)
+        for name, least, step in zip(names, low, steps, strict=True):
+            own = ((np.log(block(name)) - least) * step).astype(np.int64)
+            place = place * bins + np.clip(own, 0, bins - 1, out=own)
+        return np.bincount(place, block(WEIGHT), bins * bins)
+
+    counts = sum(mine.scan(source, count), np.zeros(bins * bins)).astype(np.int64).reshape(bins, bins)
+    edges = [np.exp(least + np.arange(bins + 1) / step) for least, step in zip(low, steps, strict=True)]
+    return Density(edges[0], edges[1], counts)
+
+
+def _limits(source: Source) -> list[tuple[float, float]]:
+    """Least and largest energy in pJ and latency in ns of the rows; a little wider where a histogram is stored."""
+    stored = stored_density(source.result)
+    kept = source.result.kept
+    if stored is not None and not (kept and kept.choice["where"]):
+        return [(float(edges[0]), float(edges[-1])) for edges in (stored.energy_pj, stored.latency_ns)]
+    limits = []
+    for name in ("energy_pj", "latency_ns"):
+        ends = mine.group([source], ["layer"], [f"min:{name}", f"max:{name}"]).columns
         low, high = float(ends[f"min:{name}"][0]), float(ends[f"max:{name}"][0])
         if not low > 0:
             raise InputError(f"{source.name}: some mappings have no {name}, so that there is no cloud to draw")
-        edges.append(np.geomspace(low * (1 - 1e-9), max(high, 1.001 * low) * (1 + 1e-9), bins + 1))
-
-    def count(block: Block) -> Any:
-        weights = block(WEIGHT).astype(np.float64)
-        return np.histogram2d(block("energy_pj"), block("latency_ns"), bins=edges, weights=weights)[0]
-
-    counts = sum(mine.scan(source, count), np.zeros((bins, bins)))
-    return Density(edges[0], edges[1], counts.astype(np.int64))
+        limits.append((low, max(high, 1.001 * low)))
+    return limits
 
 
 def sample_rows(source: Source, most: int) -> dict[str, Any]:
@@ -246,20 +267,12 @@ def sample_rows(source: Source, most: int) -> dict[str, Any]:
     Rows without mappings of their own (``points``) are not rows.
     """
     names = (*IDENTITY, *COSTS)
-    if not has_rows(source):
+    if not has_rows(source) or not most:
         return {name: np.empty(0) for name in names}
     if source.rows <= most:
         return mine.select([source], names).columns
-    generator = np.random.default_rng(0)
-    # Each row has a number; those with the least are chosen, whatever the order in which they come.
-    chosen = np.sort(generator.choice(source.rows, most, replace=False, shuffle=False))
-    start, parts = 0, []
-    for block in mine.scan(source, lambda block: {name: np.asarray(block(name)) for name in names}):
-        length = len(block[names[0]])
-        own = chosen[(chosen >= start) & (chosen < start + length)] - start
-        parts.append({name: values[own] for name, values in block.items()})
-        start += length
-    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+    chosen = np.random.default_rng(0).choice(source.rows, most, replace=False, shuffle=False)
+    return source.take(np.sort(chosen), names)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
