@@ -480,7 +480,9 @@ def enumerated(found: SearchResult, objective: str, value: float, total: int) ->
     below = sum(counts[: max(0, place)])
     inside = counts[place] if 0 <= place < len(counts) else 0
     low, high = below / mappings, (below + inside) / mappings
-    if inside and value <= found.value(0) * (1 + SAME):
+    points = found.points[objective]
+    best = objective_of(points.energy_pj[0], points.latency_cycles[0], array_clock_ns(found.architecture), objective)
+    if inside and value <= best * (1 + SAME):
         high = low = 0.0  # as good as the best of all
     return Distribution("enumeration", (low + high) / 2, low, high, None, mappings, total)
 

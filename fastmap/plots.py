@@ -148,7 +148,7 @@ def draw_distribution(source: Source, marked: Sequence[Mark], path: str | Path) 
             axis.set(yscale="log", ylim=(0.5, 10 * most), xlabel=words)
             for number, (mark, (marker, colour, area), line) in enumerate(zip(marked, MARKERS, LINES, strict=False)):
                 value = value_of(mark.cost, objective) * scale
-                height = 4.5 * most / 1.7**number
+                height = 5 * most / 4**number
                 axis.vlines(value, 0.5, height, color="black", linestyle=line, linewidth=0.9)
                 _point_out(axis, (value, height), mark, marker, colour, area)
             _si_axes(axis, unit, None)
@@ -178,7 +178,7 @@ def draw_breakdown(title: str, layers: Sequence[Breakdown], clock_ns: float, pat
     """
     names = [_counted(each) for each in layers]
     memories = list(dict.fromkeys(memory for memory, _ in layers[0].energy_pj if memory != "array"))
-    colours = dict(zip(memories, _cycled(MEMORY_COLOURS), strict=False)) | {"array": "0.55"}
+    colours = dict(zip(memories, _cycled(MEMORY_COLOURS), strict=False)) | {"array": "0.4"}
     energy = {
         _plain(f"{operand} in {memory}" if operand else memory): (
             [each.count * each.energy_pj[memory, operand] * 1e-12 for each in layers],

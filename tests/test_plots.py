@@ -119,6 +119,22 @@ def test_sampled_rows_are_rows_and_always_the_same(folder: Path) -> None:
     assert not len(views.sample_rows(source_of(folder / "none.h5"), 10)["energy_pj"])
 
 
+def test_marks_stand_where_the_rows_say(folder: Path) -> None:
+    """Counted among all rows: for every objective, whichever the search was for."""
+    source = source_of(folder / "fc.h5")
+    with h5py.File(folder / "fc.h5") as file:
+        rows = file["aimc/fc/mappings"]
+        energy, cycles, weights = (rows[name][...] for name in ("energy_pj", "latency_cycles", "mappings"))
+    clock = source.columns.clock_ns
+    for mark in views.marks(source, "energy", [folder / "mine.yaml"]):
+        for objective, values in (("energy", energy), ("latency", cycles), ("edp", energy * (cycles * clock))):
+            place = views.place_in_distribution(source.result, mark, objective)
+            value = analysis.value_of(mark.cost, objective)
+            better = weights[values < value * (1 - 1e-9)].sum() / weights.sum()
+            assert place.low <= better <= place.high
+    assert better > 0  # of the last mark, which is no optimum
+
+
 def test_parts_add_up_to_what_evaluate_says(folder: Path) -> None:
     for source in views.open_results([folder / "optimal.h5"], "aimc"):
         (found,) = views.breakdowns([source], "edp")
