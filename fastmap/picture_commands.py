@@ -152,8 +152,8 @@ def _roofline(options: argparse.Namespace, sources: list[Source], objective: str
     ]
     if above:
         words.append(
-            f"above the roof: {', '.join(above)}; the cost model lets operands that are first loaded (or last "
-            f"off-loaded) through the same port of {roof.memory} pass at the same time, as ZigZag does"
+            f"above the roof: {', '.join(above)}; the cost model lets operands that are first loaded through the same "
+            f"port of {roof.memory} pass at the same time, as ZigZag does"
         )
     return "\n\n".join(words), {"architecture": on, **roof.to_dict()}
 

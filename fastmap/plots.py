@@ -177,15 +177,16 @@ def draw_breakdown(title: str, layers: Sequence[Breakdown], clock_ns: float, pat
     Bars of layers count all identical ones, so that they add up to the network.
     """
     names = [_counted(each) for each in layers]
-    memories = list(dict.fromkeys(memory for memory, _ in layers[0].energy_pj if memory != "array"))
+    parts_of_energy = list(dict.fromkeys(part for each in layers for part in each.energy_pj))
+    memories = list(dict.fromkeys(memory for memory, _ in parts_of_energy if memory != "array"))
     colours = dict(zip(memories, _cycled(MEMORY_COLOURS), strict=False)) | {"array": "0.4"}
     energy = {
         _plain(f"{operand} in {memory}" if operand else memory): (
-            [each.count * each.energy_pj[memory, operand] * 1e-12 for each in layers],
+            [each.count * each.energy_pj.get((memory, operand), 0.0) * 1e-12 for each in layers],
             colours[memory],
             HATCHES[operand],
         )
-        for memory, operand in layers[0].energy_pj
+        for memory, operand in parts_of_energy
     }
     latency = {
         words: ([each.count * each.latency_cycles[part] * clock_ns * 1e-9 for each in layers], *LATENCY_STYLES[part])

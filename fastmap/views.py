@@ -13,7 +13,7 @@ import numpy as np
 from fastmap import exploration, mine
 from fastmap._spec import closest, listed, shown
 from fastmap.analysis import Distribution, enumerated, needed_iterations, objective_of, value_of, with_iterations
-from fastmap.architecture import Architecture, Memory
+from fastmap.architecture import Architecture
 from fastmap.columns import COSTS, IDENTITY, WEIGHT, Block
 from fastmap.dimensions import DIRECTIONS, OPERANDS
 from fastmap.errors import InputError, MappingError, SearchError
@@ -397,19 +397,22 @@ def roofline(sources: Sequence[Source], objective: str, memory: str | None = Non
     for source in sources:
         cost = mine.evaluation(source, best_identity(source, objective))
         macs = source.result.layer.macs
-        bits = _moved_bits(cost, chosen)
+        bits = _moved_bits(cost, source.result.architecture, chosen.name)
         if bits:
             layers.append(RooflineLayer(source.layer, 1 + len(source.also), macs / bits, macs / cost.latency_ns))
     return Roofline(chosen.name, peak, bandwidth, layers)
 
 
-def _moved_bits(cost: Evaluation, memory: Memory) -> float:
-    """Bits that cross all ports of a memory during a layer."""
+def _moved_bits(cost: Evaluation, architecture: Architecture, name: str) -> float:
+    """Bits that cross all ports of a memory during a layer; none where activations stay below it."""
     bits = 0.0
-    for operand in memory.operands:
-        level = next(each for each in cost.accesses[operand] if each["memory"] == memory.name)
-        for direction in DIRECTIONS:
-            port = memory.port(operand, direction)
-            if port is not None:
-                bits += level[direction] * memory.ports[port].bandwidth_max_bits
+    for memory in architecture.memories:
+        if memory.name != name:
+            continue
+        for operand in memory.operands:
+            level = next(each for each in cost.accesses[operand] if each["memory"] == name)
+            for direction in DIRECTIONS:
+                port = memory.port(operand, direction)
+                if port is not None:
+                    bits += level[direction] * memory.ports[port].bandwidth_max_bits
     return bits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -383,10 +384,13 @@ def test_in_a_browser_hover_click_and_compare(opened: Callable[..., Opened], fol
     page.wait(lambda: page.find("#differences tbody tr:first-child td")[1].text == energies[2] != energies[1])
 
 
-def test_in_a_browser_zoom(opened: Callable[..., Opened]) -> None:
+def test_in_a_browser_zoom(opened: Callable[..., Opened], folder: Path) -> None:
     from selenium.webdriver import ActionChains
 
-    page = opened("rows.h5", "--mappings", "300")
+    page = opened("rows.h5", "--mappings", "5000")
+    assert page.text("#cloud-note").endswith("of them is drawn: zoom in for more")
+    points = "return document.querySelectorAll('#cloud .scatterlayer .trace:first-child .point').length"
+    assert 1000 < page.run(points) <= 3000
     ranges = "return document.getElementById('cloud')._fullLayout.xaxis.range.slice()"
     before = page.run(ranges)
     frame = page.find("#cloud .nsewdrag")[0]
@@ -396,6 +400,9 @@ def test_in_a_browser_zoom(opened: Callable[..., Opened]) -> None:
     page.wait(lambda: page.run(ranges) != before)
     zoomed = page.run(ranges)
     assert before[0] < zoomed[0] < zoomed[1] < before[1]
+    (result,) = data_of(page_of(folder, "rows.h5", "--mappings", "5000"))["results"]
+    inside = [zoomed[0] <= math.log10(pj * 1e-12) <= zoomed[1] for pj in result["energy_pj"]]
+    assert 0 < page.run(points) <= sum(inside) < 5000
     page.find("#mappings tbody tr")[3].click()  # which does not lose the zoom
     page.wait(lambda: page.text("#card-b").startswith("B: "))
     assert page.run(ranges) == pytest.approx(zoomed)

@@ -7,6 +7,7 @@ const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down"];
 const PREFIXES = ["y", "z", "a", "f", "p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E"];
 const SHOWN_ROWS = 200;
+const DRAWN_POINTS = 3000; // more would make the cloud slow; those in view count
 
 const byId = (id) => document.getElementById(id);
 const state = { layer: null, objective: null, a: null, b: null, sort: "value", falling: false, filters: {} };
@@ -33,6 +34,7 @@ function quantity(value, unit) {
 const energy = (pj) => quantity(pj * 1e-12, "J");
 const duration = (ns) => quantity(ns * 1e-9, "s");
 const integer = (value) => Math.round(value).toLocaleString("en-US");
+const ordinal = (n) => `${n}${n % 100 > 10 && n % 100 < 14 ? "th" : ["th", "st", "nd", "rd"][n % 10] || "th"}`;
 const percent = (share) => `${Number((100 * share).toPrecision(3))} %`;
 
 // ------------------------------------------------------------------------------------------------ results and values
@@ -78,7 +80,7 @@ function kindOf(result, point) {
 
 const AXIS = { type: "log", tickformat: "~s", nticks: 8, gridcolor: "#e4e8ec", zeroline: false, ticks: "outside" };
 const LAYOUT = {
-  margin: { l: 70, r: 12, t: 8, b: 46 }, font: { size: 12 }, hovermode: "closest", dragmode: "zoom",
+  margin: { l: 84, r: 12, t: 8, b: 46 }, font: { size: 12 }, hovermode: "closest", dragmode: "zoom",
   legend: { orientation: "h", y: -0.16 }, paper_bgcolor: "#ffffff", plot_bgcolor: "#ffffff",
 };
 // The page sends nothing anywhere: without the button that would.
@@ -105,13 +107,25 @@ function densityTrace(result) {
   };
 }
 
+// Mappings beside the front that lie in the part of the cloud that is in view.
+function inView(result) {
+  const front = new Set(result.front);
+  const { xaxis, yaxis } = byId("cloud").layout || {};
+  const sees = (axis, each) => !axis || axis.autorange !== false || (axis.range[0] <= Math.log10(each) && Math.log10(each) <= axis.range[1]);
+  const zoomed = state.zoomed === state.layer;
+  return result.id.map((_, point) => point).filter((point) => !front.has(point) && (!zoomed ||
+    (sees(xaxis, result.energy_pj[point] * 1e-12) && sees(yaxis, latencyNs(result, point) * 1e-9))));
+}
+
 function drawCloud() {
   const results = shownResults();
+  const rowsOf = new Map(results.map((result) => [result, inView(result)]));
+  const count = [...rowsOf.values()].reduce((sum, rows) => sum + rows.length, 0);
+  const step = Math.ceil(count / DRAWN_POINTS);
   const traces = results.length === 1 && results[0].density ? [densityTrace(results[0])] : [];
   for (const result of results) {
     const { colour, symbol, label } = result;
-    const front = new Set(result.front);
-    const rows = result.id.map((_, point) => point).filter((point) => !front.has(point));
+    const rows = rowsOf.get(result).filter((_, place) => place % step === 0);
     if (rows.length) {
       traces.push(pointTrace(result, rows, label, { mode: "markers", marker: { color: colour, symbol, size: 5, opacity: 0.45 } }));
     }
@@ -130,7 +144,8 @@ function drawCloud() {
     yaxis: { ...AXIS, title: { text: "latency" }, ticksuffix: "s" } };
   // The same revision keeps the zoom; another layer has other axes.
   Plotly.react("cloud", traces, { ...LAYOUT, ...axes, uirevision: state.layer, annotations: signs() }, CONFIG);
-  byId("cloud-note").textContent = results.map((result) => noteOf(result)).join("; ");
+  const sparse = step > 1 ? `; every ${ordinal(step)} of them is drawn: zoom in for more` : "";
+  byId("cloud-note").textContent = results.map((result) => noteOf(result)).join("; ") + sparse;
 }
 
 // A and B in the cloud. Annotations are redrawn at once, however many points there are.
@@ -486,6 +501,11 @@ function start() {
     return customdata ? { r: customdata[0], p: customdata[1] } : null;
   };
   byId("cloud").on("plotly_hover", (event) => reference(event) && showHovered(reference(event)));
+  byId("cloud").on("plotly_relayout", (event) => {
+    if (!Object.keys(event).some((key) => /^[xy]axis/.test(key))) return;
+    state.zoomed = state.layer;
+    if (shownResults().reduce((sum, result) => sum + result.id.length, 0) > DRAWN_POINTS) drawCloud();
+  });
   byId("cloud").on("plotly_click", (event) => reference(event) && choose(reference(event)));
   document.body.dataset.ready = Math.round(performance.now());
 }
