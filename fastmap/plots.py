@@ -58,18 +58,14 @@ MARKERS = (
 )
 LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1)), (0, (1, 3)))
 MOST_MARKS = len(MARKERS)
-#: Of a memory's energies; the array is grey.
+#: Of energies: of the array, and of the memories that matter.
+ARRAY_COLOUR = "0.4"
 MEMORY_COLOURS = (SKY, GREEN, YELLOW, ORANGE, VERMILION, BLUE, PURPLE)
 HATCHES = {"": "", "W": "////", "I": "", "O": "...."}
-LATENCY_STYLES = dict(
-    zip(
-        LATENCY_PARTS,
-        ((BLUE, ""), (SKY, ""), (VERMILION, "////"), (YELLOW, ""), (ORANGE, "....")),
-        strict=True,
-    )
-)
-#: Parts of a cost below this share of every bar are drawn as one.
-TRIFLE = 0.005
+#: Colours and hatches of ``LATENCY_PARTS``.
+LATENCY_STYLES = ((BLUE, ""), (SKY, ""), (VERMILION, "////"), (YELLOW, ""), (ORANGE, "...."))
+#: Parts of the energy below this share of the longest bars are drawn as one.
+TRIFLE = 0.004
 #: Bins of the density, along each axis.
 CLOUD_BINS = 120
 #: Values in SI units: name -> (factor, unit, what it is).
@@ -177,25 +173,30 @@ def draw_breakdown(title: str, layers: Sequence[Breakdown], clock_ns: float, pat
     Bars of layers count all identical ones, so that they add up to the network.
     """
     names = [_counted(each) for each in layers]
-    parts_of_energy = list(dict.fromkeys(part for each in layers for part in each.energy_pj))
-    memories = list(dict.fromkeys(memory for memory, _ in parts_of_energy if memory != "array"))
-    colours = dict(zip(memories, _cycled(MEMORY_COLOURS), strict=False)) | {"array": "0.4"}
-    energy = {
+    parts = dict.fromkeys(part for each in layers for part in each.energy_pj)
+    pj = {part: np.array([each.count * each.energy_pj.get(part, 0.0) for each in layers]) for part in parts}
+    kept, others = _without_trifles(pj)
+    colours = dict(zip(dict.fromkeys(memory for memory, operand in kept if operand), MEMORY_COLOURS * 9, strict=False))
+    energy: dict[str, tuple[Any, str, str]] = {
         _plain(f"{operand} in {memory}" if operand else memory): (
-            [each.count * each.energy_pj.get((memory, operand), 0.0) * 1e-12 for each in layers],
-            colours[memory],
+            values * 1e-12,
+            colours[memory] if operand else ARRAY_COLOUR,
             HATCHES[operand],
         )
-        for memory, operand in parts_of_energy
+        for (memory, operand), values in kept.items()
     }
+    if others.any():
+        energy["others"] = (others * 1e-12, "white", "")
     latency = {
-        words: ([each.count * each.latency_cycles[part] * clock_ns * 1e-9 for each in layers], *LATENCY_STYLES[part])
-        for part, words in LATENCY_PARTS.items()
+        words: (np.array([each.count * each.latency_cycles[part] for each in layers]) * clock_ns * 1e-9, *style)
+        for (part, words), style in zip(LATENCY_PARTS.items(), LATENCY_STYLES, strict=True)
     }
-
-    energy, latency = _without_trifles(energy), _without_trifles(latency)
+    if not sum(values.sum() for values, *_ in energy.values()):
+        raise InputError(f"{title}: the mappings cost no energy, so that there is nothing to draw")
 
     def draw(figure: Any) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         heights = [1.0, max(1.0, 0.62 * len(layers))]
         figure.get_layout_engine().set(wspace=0.06)
         axes = figure.subplots(2, 2, gridspec_kw={"height_ratios": heights})
@@ -210,6 +211,7 @@ def draw_breakdown(title: str, layers: Sequence[Breakdown], clock_ns: float, pat
             top.spines["left"].set_visible(False)
             top.tick_params(axis="y", length=0)
             _bars(axis, names if column == 0 else [""] * len(names), parts)
+            axis.xaxis.set_major_locator(MaxNLocator(5))
             axis.xaxis.set_major_formatter(_si(unit))
             axis.set(xlabel=what, xlim=(0, 1.04 * totals.max()))
             axis.grid(axis="x")
@@ -313,13 +315,16 @@ def _point_out(axis: Any, place: tuple[float, float], mark: Mark, marker: str, c
     axis.scatter(*place, s=area, color=colour, marker=marker, label=_plain(mark.label), zorder=4, **edge)
 
 
-def _without_trifles(parts: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
-    """Parts of a breakdown, those that nobody could see in any bar as one."""
-    totals = np.sum([values for values, *_ in parts.values()], axis=0)
-    small = [name for name, (values, *_) in parts.items() if np.all(np.array(values) < TRIFLE * totals)]
-    kept = {name: part for name, part in parts.items() if name not in small}
-    others = np.sum([parts[name][0] for name in small], axis=0) if small else np.zeros(1)
-    return {**kept, "others": (others, "white", "")} if others.any() else kept
+def _without_trifles(parts: dict[tuple[str, str], Any]) -> tuple[dict[tuple[str, str], Any], Any]:
+    """Parts of a breakdown, and the sum of those that nobody could see in any bar."""
+    totals = np.sum(list(parts.values()), axis=0)
+    small = {
+        name
+        for name, values in parts.items()
+        if values.max() < TRIFLE * totals.max() and values.sum() < TRIFLE * totals.sum()
+    }
+    others = np.sum([np.zeros(len(totals)), *(parts[name] for name in small)], axis=0)
+    return {name: values for name, values in parts.items() if name not in small}, others
 
 
 def _bars(axis: Any, names: Sequence[str], parts: Mapping[str, tuple[Any, ...]], labelled: bool = True) -> None:
@@ -327,7 +332,7 @@ def _bars(axis: Any, names: Sequence[str], parts: Mapping[str, tuple[Any, ...]],
     places = np.arange(len(names))
     before = np.zeros(len(names))
     for label, (values, colour, hatch) in parts.items():
-        if not any(values):
+        if not np.any(values):
             continue
         edge = {"edgecolor": "0.2", "linewidth": 0.4}
         axis.barh(places, values, 0.72, before, color=colour, hatch=hatch, label=label if labelled else None, **edge)

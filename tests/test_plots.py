@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastmap as fm
-from fastmap import analysis, mine, views
+from fastmap import analysis, mine, plots, views
 from fastmap.cli import main
 from fastmap.columns import IDENTITY
 from fastmap.errors import InputError
@@ -310,6 +310,12 @@ def test_mistakes(
     assert sentence in error
     assert error.count("\n") == 1
     assert not Path("x.png").exists()
+
+
+def test_nothing_to_draw(tmp_path: Path) -> None:
+    free = views.Breakdown("free", 1, {("array", ""): 0.0, ("sram", "I"): 0.0}, dict.fromkeys(views.LATENCY_PARTS, 1.0))
+    with pytest.raises(InputError, match="cost no energy"):
+        plots.draw_breakdown("x", [free], 1.0, tmp_path / "x.png")
 
 
 def test_mistakes_of_the_output(
