@@ -348,6 +348,8 @@ def test_in_a_browser_hover_click_and_compare(opened: Callable[..., Opened], fol
     assert page.run("return document.compatMode") == "CSS1Compat"
     assert page.text("#cloud-note").startswith("aimc: 300 of ")
     assert page.run("return performance.getEntriesByType('resource').length") == 0  # it fetched nothing
+    readable, ready = (float(page.run(f"return document.body.dataset.{each}")) for each in ("readable", "ready"))
+    assert readable < ready
     assert (
         "share"
         not in " ".join(

@@ -10,6 +10,7 @@ const SHOWN_ROWS = 200;
 const DRAWN_POINTS = 3000; // more would make the cloud slow; those in view count
 
 const byId = (id) => document.getElementById(id);
+let charts = false; // whether the plotting library is there yet
 const state = { layer: null, objective: null, a: null, b: null, sort: "value", falling: false, filters: {} };
 
 // ------------------------------------------------------------------------------------------------ elements and text
@@ -143,7 +144,7 @@ function drawCloud() {
   const axes = { xaxis: { ...AXIS, title: { text: "energy" }, ticksuffix: "J" },
     yaxis: { ...AXIS, title: { text: "latency" }, ticksuffix: "s" } };
   // The same revision keeps the zoom; another layer has other axes.
-  Plotly.react("cloud", traces, { ...LAYOUT, ...axes, uirevision: state.layer, annotations: signs() }, CONFIG);
+  if (charts) Plotly.react("cloud", traces, { ...LAYOUT, ...axes, uirevision: state.layer, annotations: signs() }, CONFIG);
   const sparse = step > 1 ? `; every ${ordinal(step)} of them is drawn: zoom in for more` : "";
   byId("cloud-note").textContent = results.map((result) => noteOf(result)).join("; ") + sparse;
 }
@@ -285,7 +286,7 @@ function chooseBest() {
 }
 
 function redrawChoice() {
-  Plotly.relayout("cloud", { annotations: signs() });
+  if (charts) Plotly.relayout("cloud", { annotations: signs() });
   drawComparison();
   drawRows();
   drawCommands();
@@ -419,7 +420,7 @@ function drawArchitectures() {
   }));
   byId("architectures").hidden = layers.length * LABELS.length < 2;
   const against = relative ? "times the least of the layer" : "of the largest";
-  Plotly.react("architectures", traces, { ...LAYOUT, barmode: "group", showlegend: relative,
+  if (charts) Plotly.react("architectures", traces, { ...LAYOUT, barmode: "group", showlegend: relative,
     legend: { orientation: "h", y: 1.12 }, margin: { l: 60, r: 12, t: 24, b: 100 },
     xaxis: { tickvals: layers.map((_, place) => place), ticktext: layers.map(plain), tickangle: -45 },
     yaxis: { gridcolor: AXIS.gridcolor, title: { text: `best ${goal(state.objective)}, ${against}` } } }, CONFIG);
@@ -494,19 +495,27 @@ function start() {
   byId("controls").addEventListener("submit", (event) => event.preventDefault());
   byId("optimum").addEventListener("click", () => { chooseBest(); redrawChoice(); });
   byId("swap").addEventListener("click", () => { [state.a, state.b] = [state.b, state.a]; redrawChoice(); });
-  byId("footer").textContent = `fastmap ${DATA.version}; drawn with plotly.js ${Plotly.version} (MIT licence)`;
   redraw();
-  const reference = (event) => {
-    const { customdata } = event.points[0];
-    return customdata ? { r: customdata[0], p: customdata[1] } : null;
-  };
-  byId("cloud").on("plotly_hover", (event) => reference(event) && showHovered(reference(event)));
-  byId("cloud").on("plotly_relayout", (event) => {
+  document.body.dataset.readable = Math.round(performance.now());
+  // The library takes most of the time: it runs when everything else has been painted.
+  requestAnimationFrame(() => setTimeout(startCharts));
+}
+
+function startCharts() {
+  document.head.append(element("script", { text: byId("plotly").textContent }));
+  charts = true;
+  byId("footer").textContent = `fastmap ${DATA.version}; drawn with plotly.js ${Plotly.version} (MIT licence)`;
+  drawCloud();
+  drawArchitectures();
+  const cloud = byId("cloud");
+  const reference = ({ points }) => points[0].customdata && { r: points[0].customdata[0], p: points[0].customdata[1] };
+  cloud.on("plotly_hover", (event) => reference(event) && showHovered(reference(event)));
+  cloud.on("plotly_click", (event) => reference(event) && choose(reference(event)));
+  cloud.on("plotly_relayout", (event) => {
     if (!Object.keys(event).some((key) => /^[xy]axis/.test(key))) return;
     state.zoomed = state.layer;
     if (shownResults().reduce((sum, result) => sum + result.id.length, 0) > DRAWN_POINTS) drawCloud();
   });
-  byId("cloud").on("plotly_click", (event) => reference(event) && choose(reference(event)));
   document.body.dataset.ready = Math.round(performance.now());
 }
 
