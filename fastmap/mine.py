@@ -170,7 +170,8 @@ def open_sources(
             how = (*inputs, result.objective, result.strategy, result.cost_model)
             identity = (file, on, result.layer.signature, result.space.size, how)
             if identity in seen:  # an identical layer is the same result
-                seen[identity].also.append(name)
+                if name not in (seen[identity].layer, *seen[identity].also):  # or the file was named twice
+                    seen[identity].also.append(name)
                 continue
             words = {"file": str(file), "architecture": on, "layer": name}
             columns = Columns(result.space, _best(result), words)

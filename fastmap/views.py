@@ -250,7 +250,9 @@ def _limits(source: Source) -> list[tuple[float, float]]:
     stored = stored_density(source.result)
     kept = source.result.kept
     if stored is not None and not (kept and kept.choice["where"]):
-        return [(float(edges[0]), float(edges[-1])) for edges in (stored.energy_pj, stored.latency_ns)]
+        ends_of_bins = [(float(edges[0]), float(edges[-1])) for edges in (stored.energy_pj, stored.latency_ns)]
+        if all(low > 0 for low, _ in ends_of_bins):
+            return ends_of_bins
     limits = []
     for name in ("energy_pj", "latency_ns"):
         ends = mine.group([source], ["layer"], [f"min:{name}", f"max:{name}"]).columns

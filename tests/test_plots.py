@@ -154,6 +154,27 @@ def test_parts_add_up_to_what_evaluate_says(folder: Path) -> None:
         assert found.count == (2 if source.layer == "fc" else 1)
 
 
+def test_a_file_named_twice_counts_once(folder: Path) -> None:
+    path = folder / "optimal.h5"
+    once, twice = (views.open_results(files, "aimc") for files in ([path], [path, path]))
+    assert [source.also for source in once] == [source.also for source in twice] == [[], ["fc_again"]]
+
+
+def test_rows_alone_have_limits(folder: Path, tmp_path: Path) -> None:
+    """Without a stored histogram, and of a part of the mappings."""
+    where = "energy_pj < 2 * best_energy_pj"
+    for number, keep in enumerate((Keep.of(["best", "all"]), Keep.of(where=where))):
+        path = tmp_path / f"{number}.h5"
+        fm.search(RESNET8["fc"], AIMC, strategy="exhaustive", constraints=SPACE, keep=keep, output=path)
+        source = source_of(path)
+        cloud = views.density(source, 30)
+        rows = mine.select([source], ["energy_pj", "mappings"]).columns
+        assert cloud is not None
+        assert cloud.mappings.sum() == rows["mappings"].sum() > 0
+        assert cloud.energy_pj[0] == pytest.approx(rows["energy_pj"].min())
+        assert cloud.energy_pj[-1] == pytest.approx(rows["energy_pj"].max())
+
+
 def test_a_roofline_by_hand(folder: Path) -> None:
     """On dimc, fc's best mapping moves each of its numbers through the DRAM port once, in words of 64 bits."""
     source = source_of(folder / "optimal.h5", "dimc", "fc")
