@@ -8,7 +8,7 @@ import bisect
 import itertools
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastmap import exploration
-from fastmap.architecture import Architecture, Memory
+from fastmap.architecture import Architecture, Memory, Port
 from fastmap.dimensions import DIRECTIONS, LOOP_DIMENSIONS, OPERANDS, READING
 from fastmap.errors import InputError, MappingError, SearchError
 from fastmap.evaluation import Evaluation, NestCost, array_clock_ns, evaluate, evaluate_repaired
@@ -292,12 +292,14 @@ class Distribution:
 
 def value_of(evaluation: Evaluation, objective: str) -> float:
     """Objective of a mapping: pJ, cycles, pJ ns, pJ ns2 ..."""
-    return _value(evaluation.energy_pj.total, evaluation.latency_cycles.total, evaluation.clock_ns, objective)
+    energy, latency = evaluation.energy_pj.total, evaluation.latency_cycles.total
+    return float(objective_of(energy, latency, evaluation.clock_ns, objective))
 
 
-def _value(energy_pj: float, latency_cycles: float, clock_ns: float, objective: str) -> float:
+def objective_of(energy_pj: Any, latency_cycles: Any, clock_ns: float, objective: str) -> Any:
+    """Objective of costs, numbers or arrays: pJ, cycles, pJ ns, pJ ns2 ..."""
     power = _power(objective)
-    return latency_cycles if objective == "latency" else float(energy_pj * (latency_cycles * clock_ns) ** power)
+    return latency_cycles if objective == "latency" else energy_pj * (latency_cycles * clock_ns) ** power
 
 
 def _power(objective: str) -> float:
@@ -447,7 +449,7 @@ def sampled(space: Mapspace, objective: str, value: float, samples: int = SAMPLE
         if drawn is None:
             continue
         weights.append(drawn[0])
-        better.append(_value(drawn[1], drawn[2], clock, objective) < value * (1 - SAME))
+        better.append(objective_of(drawn[1], drawn[2], clock, objective) < value * (1 - SAME))
         if len(weights) == samples:
             break
     if not weights:
@@ -478,7 +480,9 @@ def enumerated(found: SearchResult, objective: str, value: float, total: int) ->
     below = sum(counts[: max(0, place)])
     inside = counts[place] if 0 <= place < len(counts) else 0
     low, high = below / mappings, (below + inside) / mappings
-    if inside and value <= found.value(0) * (1 + SAME):
+    points = found.points[objective]
+    best = objective_of(points.energy_pj[0], points.latency_cycles[0], array_clock_ns(found.architecture), objective)
+    if inside and value <= best * (1 + SAME):
         high = low = 0.0  # as good as the best of all
     return Distribution("enumeration", (low + high) / 2, low, high, None, mappings, total)
 
@@ -881,20 +885,28 @@ def port_groups(memory: Memory) -> list[tuple[int, ...]]:
     return sorted(tuple(sorted(ports)) for _, ports in groups)
 
 
-def widened(memory: Memory, ports: Sequence[int]) -> Memory:
-    """Return a memory with some ports twice as wide, at the same energy per bit and the same smallest word."""
+def widened(memory: Memory, ports: Sequence[int], factor: float = 2) -> Memory:
+    """Return a memory with some ports wider (or narrower), at the same energy per bit.
+
+    The smallest word stays as it is, unless the port becomes narrower than that.
+    """
     reads = any(direction in READING for port in ports for _, direction in memory.ports[port].transfers)
     writes = any(direction not in READING for port in ports for _, direction in memory.ports[port].transfers)
     return memory.model_copy(
         update={
             "ports": tuple(
-                port.model_copy(update={"bandwidth_max_bits": 2 * port.bandwidth_max_bits}) if i in ports else port
+                _port_of_width(port, int(factor * port.bandwidth_max_bits)) if i in ports else port
                 for i, port in enumerate(memory.ports)
             ),
-            "read_energy_pj": memory.read_energy_pj * (2 if reads else 1),
-            "write_energy_pj": memory.write_energy_pj * (2 if writes else 1),
+            "read_energy_pj": memory.read_energy_pj * (factor if reads else 1),
+            "write_energy_pj": memory.write_energy_pj * (factor if writes else 1),
         }
     )
+
+
+def _port_of_width(port: Port, bits: int) -> Port:
+    least = min(port.bandwidth_min_bits, bits)
+    return port.model_copy(update={"bandwidth_max_bits": bits, "bandwidth_min_bits": least})
 
 
 def stationary(layer: Layer, architecture: Architecture, evaluation: Evaluation) -> list[str]:
@@ -917,3 +929,90 @@ def with_stationary(constraints: Constraints | None, memory: str, operand: str) 
     """Add to constraints that an operand's tile stays in a memory."""
     data = {} if constraints is None else constraints.to_dict()
     return Constraints.from_dict({**data, "stationary": {**data.get("stationary", {}), memory: operand}})
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What more or less of a resource changes
+# ----------------------------------------------------------------------------------------------------------------------
+
+#: Multiples of a capacity or bandwidth in a curve.
+FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The optimum over the multiples of one resource."""
+
+    resource: str  #: ``capacity`` or ``bandwidth``
+    memory: str
+    ports: tuple[str, ...]  #: empty for a capacity
+    values: tuple[float | None, ...]  #: of the objective at each of ``FACTORS``; None: nothing fits
+
+    @property
+    def name(self) -> str:
+        """What a person calls the resource."""
+        ports = f" ({', '.join(self.ports)})" if self.ports else ""
+        return f"{self.resource} of {self.memory}{ports}"
+
+
+def resources(architecture: Architecture) -> list[tuple[int, tuple[int, ...]]]:
+    """Return the memory and the ports of each resource that can be changed; no ports: the memory's capacity."""
+    return [
+        (index, ports) for index, memory in enumerate(architecture.memories) for ports in ((), *port_groups(memory))
+    ]
+
+
+def sensitivity(
+    layer: Layer,
+    architecture: Architecture,
+    objective: str = "edp",
+    cost_model: str = "corrected",
+    constraints: Constraints | None = None,
+    progress: Callable[[], object] | None = None,
+) -> list[Curve]:
+    """Search again with multiples of the capacity of each memory and of the bandwidth of its ports.
+
+    Energies per access stay as they are where a capacity changes, energies per bit where a bandwidth does. What a
+    memory or port cannot be (a cell of less than a weight, a port of less than a bit) counts as not fitting.
+
+    Args:
+        layer, architecture, objective, cost_model, constraints: as for ``explain``.
+        progress: called for each of ``FACTORS`` of each of ``resources``.
+
+    Raises:
+        SearchError: nothing fits the architecture as it is.
+    """
+    check_cost_model(cost_model)
+    _power(objective)
+
+    def optimum(on: Architecture) -> float:
+        return value_of(exploration.search(layer, on, objective, "optimal", cost_model, constraints).best[0], objective)
+
+    def multiple(index: int, ports: tuple[int, ...], factor: float) -> float | None:
+        memory = architecture.memories[index]
+        if factor == 1 or (not ports and factor > 1 and always_fits(layer, architecture, memory)):
+            return value
+        if ports:
+            changed = widened(memory, ports, factor)
+            possible = all(changed.ports[port].bandwidth_max_bits >= 1 for port in ports)
+        else:
+            changed = memory.model_copy(update={"size_bits": int(factor * memory.size_bits)})
+            weights = memory is architecture.cells and architecture.array.kind != "mac"
+            possible = changed.size_bits >= (architecture.array.weight_bits if weights else 1)
+        try:
+            return optimum(_replaced(architecture, index, changed)) if possible else None
+        except SearchError:
+            return None
+
+    value = optimum(architecture)
+    curves = []
+    for index, ports in resources(architecture):
+        values = []
+        for factor in FACTORS:
+            values.append(multiple(index, ports, factor))
+            if progress is not None:
+                progress()
+        memory = architecture.memories[index]
+        names = tuple(memory.ports[port].name for port in ports)
+        curves.append(Curve("bandwidth" if ports else "capacity", memory.name, names, tuple(values)))
+    return curves

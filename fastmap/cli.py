@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import fastmap
-from fastmap import mine_cli, model_commands
+from fastmap import mine_cli, model_commands, picture_commands
 from fastmap.errors import FastmapError, InputError
 
 if TYPE_CHECKING:
@@ -189,6 +189,7 @@ def _parser() -> Parser:
     _space(count)
 
     mine_cli.add_arguments(_command(commands, "mine", mine_cli.run, "ask questions to result files"))
+    picture_commands.add(functools.partial(_command, commands))
 
     macro = _command(commands, "macro", _macro, "energy, clock, area and peak figures of an array")
     macro.add_argument("arch", nargs="+", metavar="ARCH", help="architectures: zoo names or files")

@@ -57,6 +57,7 @@ class Source:
     kind: str  #: one of ``KINDS``
     version: str  #: of fastmap
     columns: Columns = field(repr=False)
+    also: list[str] = field(default_factory=list)  #: further layers of which this is the result
 
     @property
     def name(self) -> str:
@@ -105,6 +106,25 @@ class Source:
 
                 yield self.columns.block(Lazy(length, self.stored, read))
 
+    def take(self, places: Any, names: Sequence[str]) -> dict[str, Any]:
+        """Stored columns of some rows, by their numbers, which rise; reads only the chunks that hold them.
+
+        Raises:
+            StoreError: a part is missing or damaged.
+        """
+        if self.kind != "mappings" or self.result.kept is None:
+            held = self._in_memory()
+            return {name: held[name][places] for name in names}
+        start = 0
+        found: list[dict[str, Any]] = []
+        for path, rows in self.result.kept.parts:
+            own = places[np.searchsorted(places, start) : np.searchsorted(places, start + rows)] - start
+            if len(own):
+                with open_part(path) as file, damaged(path):
+                    found.append({name: file["rows"][name][own] for name in names})
+            start += rows
+        return {name: np.concatenate([part[name] for part in found]) for name in names}
+
     def _in_memory(self) -> dict[str, Any]:
         kept = self.result.kept
         if self.kind == "sample" and kept is not None and kept.sample is not None:
@@ -134,7 +154,7 @@ def open_sources(
     """
     if kind is not None and kind not in KINDS:
         raise InputError(f"kind must be one of {listed(KINDS)}, not {shown(kind)}")
-    sources, seen = [], set()
+    seen: dict[tuple[Any, ...], Source] = {}
     held = []
     for file in map(Path, files):
         version = provenance(file).get("fastmap_version", "")
@@ -146,18 +166,20 @@ def open_sources(
             has = [each for each in KINDS if _has(result, each)]
             if kind is not None and kind not in has:
                 continue
-            how = (result.constraints.model_dump_json(), result.objective, result.strategy, result.cost_model)
+            inputs = (result.architecture.model_dump_json(), result.constraints.model_dump_json())
+            how = (*inputs, result.objective, result.strategy, result.cost_model)
             identity = (file, on, result.layer.signature, result.space.size, how)
-            if identity in seen and layer is None:  # an identical layer is the same result
+            if identity in seen:  # an identical layer is the same result
+                if name not in (seen[identity].layer, *seen[identity].also):  # or the file was named twice
+                    seen[identity].also.append(name)
                 continue
-            seen.add(identity)
             words = {"file": str(file), "architecture": on, "layer": name}
             columns = Columns(result.space, _best(result), words)
-            sources.append(Source(file, on, name, result, kind or has[0], version, columns))
-    if not sources:
+            seen[identity] = Source(file, on, name, result, kind or has[0], version, columns)
+    if not seen:
         what = f" with {kind}" if kind else ""
         raise StoreError(f"there is no such result{what} (results: {listed(dict.fromkeys(held))})")
-    return sources
+    return list(seen.values())
 
 
 def warnings(sources: Sequence[Source]) -> list[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fastmap.peak import PeakPoint
     from fastmap.validation import ChipValidation
 
-__all__ = ["FORMATS", "check_picture", "draw_peaks", "draw_validation"]
+__all__ = ["FORMATS", "check_picture", "draw_peaks", "draw_validation", "picture"]
 
 #: File types; the date is kept out of them, so that the same figures give the same file.
 FORMATS: dict[str, dict[str, None]] = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
@@ -74,7 +74,7 @@ def draw_validation(chips: Sequence[ChipValidation], path: str | Path) -> None:
             axis.set(title=title.split(",")[0], ylabel="model / reported", ylim=(0, HIGHEST_RATIO * 1.08))
             axis.set_xticks(list(places), [chip.name for chip in chips], rotation=45)
 
-    _picture(path, (13, 5), draw)
+    picture(path, (13, 5), draw)
 
 
 def draw_peaks(points: Sequence[PeakPoint], path: str | Path) -> None:
@@ -127,7 +127,7 @@ def draw_peaks(points: Sequence[PeakPoint], path: str | Path) -> None:
             axis.set(title=title)
             axis.set_xticks(range(len(points)), names, rotation=90, size=8)
 
-    _picture(path, (15, 9), draw)
+    picture(path, (15, 9), draw)
 
 
 def _joined(inside: Mapping[str, float], outside: Mapping[str, float]) -> dict[str, float]:
@@ -146,14 +146,31 @@ def _stack(axis: Any, places: Sequence[float], columns: Sequence[Mapping[str, fl
         below = [low + value for low, value in zip(below, values, strict=True)]
 
 
-def _picture(path: str | Path, size: tuple[float, float], draw: Callable[[Any], None]) -> None:
-    """Draw into a file, with one legend for all its parts."""
+def picture(
+    path: str | Path,
+    size: tuple[float, float],
+    draw: Callable[[Any], None],
+    style: Mapping[str, Any] | None = None,
+    legend_columns: int = 7,
+) -> None:
+    """Draw into a file, with one legend for all its parts.
+
+    Args:
+        size: width and height in inches.
+        draw: fills a figure.
+        style: matplotlib's settings.
+        legend_columns: of the legend; 0 for none.
+
+    Raises:
+        InputError: as :func:`check_picture`, or the file cannot be written.
+    """
     target = check_picture(path)
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"svg.hashsalt": "fastmap"}):
+    settings: dict[Any, Any] = {"svg.hashsalt": "fastmap", "savefig.dpi": 110, **(style or {})}
+    with matplotlib.rc_context(settings):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)
@@ -161,8 +178,11 @@ def _picture(path: str | Path, size: tuple[float, float], draw: Callable[[Any], 
         for axis in figure.axes:
             found, labels = axis.get_legend_handles_labels()
             handles |= dict(zip(labels, found, strict=True))
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=7, fontsize=8)
+        if legend_columns and handles:
+            figure.legend(
+                handles.values(), handles.keys(), loc="outside lower center", ncols=legend_columns, fontsize=8
+            )
         try:
-            figure.savefig(target, dpi=110, metadata=FORMATS[target.suffix.lower()])
+            figure.savefig(target, metadata=FORMATS[target.suffix.lower()])
         except OSError as error:
             raise InputError(f"cannot write {shown(str(path), 300)}: {error.strerror}") from None

@@ -106,7 +106,7 @@ def test_version_and_help_of_every_command(capsys: pytest.CaptureFixture[str]) -
         assert fm.__version__ in printed or printed.startswith("usage: fastmap")
 
 
-COMMANDS = ("search", "evaluate", "explain", "count", "macro", "validate", "peak", "memory", "zoo")
+COMMANDS = ("search", "evaluate", "explain", "count", "macro", "validate", "peak", "memory", "plot", "report", "zoo")
 
 
 def test_the_installed_command_is_the_module() -> None:

@@ -89,7 +89,7 @@ def test_the_wheel_holds_the_sources_and_nothing_else(wheel: Path) -> None:
     expected = {"fastmap/py.typed"}
     for top, name in ((ROOT / "fastmap", "fastmap"), (ROOT / "kernels", "fastmap/kernels")):
         for path in top.rglob("*"):
-            if path.suffix in (".py", ".yaml", ".csv"):
+            if path.suffix in (".py", ".yaml", ".csv", ".html", ".css", ".js"):
                 expected.add(f"{name}/{path.relative_to(top).as_posix()}")
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
