@@ -1,0 +1,196 @@
+"""The accelerator of the paper's system-level study (ICCAD 2023, Fig. 10 to 12) around macros of a chosen size.
+
+Macros side by side, a register for each row and each output channel, one SRAM for inputs and outputs, and DRAM for the
+weights. Where a layer's inputs and outputs do not fit the SRAM together, they come from DRAM and go back there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fastmap.architecture import Architecture, Array, Memory, Port, transfers_of
+from fastmap.dimensions import READING
+from fastmap.errors import InputError
+from fastmap.layer import Layer
+from fastmap.mapping import Constraints
+from fastmap.memory_costs import DEFAULT_SRAM, memory_cost
+from fastmap.peak import BITS_PER_CYCLE, BUFFER_BITS, paper_adc_bits
+from fastmap.technology import DEFAULT, Technology, load_technology
+
+__all__ = ["MAX_MACROS", "PARTIAL_SUM_BITS", "fits_buffer", "paper_system", "register_rule"]
+
+DRAM_BITS = 100 * 1024 * 1024 * 8
+DRAM = "dram_iccad23"
+#: Parts of a word of the buffer that can be read alone ("16 banks" in the authors' description).
+BUFFER_PARTS = 16
+#: Width of partial sums, and so of the output registers, in the paper.
+PARTIAL_SUM_BITS = 8
+MAX_MACROS = 1024
+
+
+def paper_system(
+    kind: str,
+    size: int,
+    macros: int = 1,
+    *,
+    weight_bits: int = 8,
+    activation_bits: int = 8,
+    bits_per_cycle: int | None = None,
+    adc_bits: float | None = None,
+    partial_sum_bits: int = PARTIAL_SUM_BITS,
+    buffer_bits: int = BUFFER_BITS,
+    memory: str | Path = DEFAULT_SRAM,
+    variant: str = "paper",
+    technology: Technology | str | Path | None = None,
+    activations_in_dram: bool = False,
+) -> Architecture:
+    """Return the accelerator.
+
+    Args:
+        kind: `analog` or `digital`.
+        size: cells along the word line, hence size / weight_bits output channels, and rows.
+        macros: how many work side by side, on array dimension D3.
+        bits_per_cycle: left out: that of the paper (2 if analog, 1 if digital).
+        adc_bits: of an analog macro; left out: the paper's rule (`fastmap.peak`).
+        partial_sum_bits: width of an output register.
+        memory: source of the costs of cells and buffer, see `fastmap.memory_costs`.
+        variant: of the macro model.
+        activations_in_dram: inputs and outputs come from and go to DRAM.
+
+    Raises:
+        InputError: a parameter is outside of what the models cover.
+    """
+    from fastmap.kernels import macro as kernels
+
+    if kind not in BITS_PER_CYCLE:
+        raise InputError(f"kind must be one of {', '.join(BITS_PER_CYCLE)}, not {kind!r}")
+    if weight_bits < 1 or size < 1 or size % weight_bits:
+        raise InputError(
+            f"an array of {size} x {size} cells has no whole number of columns of {weight_bits}-bit weights"
+        )
+    if not 1 <= macros <= MAX_MACROS:
+        raise InputError(f"macros must be a number from 1 to {MAX_MACROS}, not {macros}")
+    node = load_technology(DEFAULT if technology is None else technology)
+    columns, rows = size // weight_bits, size
+    serial = BITS_PER_CYCLE[kind] if bits_per_cycle is None else bits_per_cycle
+    word_bits = macros * max(rows * activation_bits, columns * partial_sum_bits)
+    cells, buffer = memory_cost(memory, size * rows, size), memory_cost(memory, buffer_bits, word_bits)
+    dram = memory_cost(DRAM, DRAM_BITS, macros * size)
+    register_pj, register_mm2 = kernels.register_energy_pj(node.kernel), kernels.register_area_mm2(node.kernel)
+    input_bits, result_bits = columns * activation_bits, partial_sum_bits
+    activations: tuple[str, ...] = ("I", "O") if activations_in_dram else ()
+    memories = [
+        _memory(
+            "cells",
+            "W",
+            size_bits=weight_bits,
+            widths=(weight_bits, weight_bits),
+            write_energy_pj=cells.write_energy_pj / columns,
+            area_mm2=(cells.area_mm2 or 0.0) / (columns * rows),
+        ),
+        # A row has one value in its register. Where several columns with weights for different output positions share
+        # rows (a diagonal), the model counts the rows' registers together, as one for each weight of a column.
+        _memory(
+            "input_register",
+            "I",
+            serves=("D1",),
+            size_bits=input_bits,
+            widths=(activation_bits, input_bits),
+            write_energy_pj=register_pj * input_bits,
+            area_mm2=register_mm2 * activation_bits * rows * macros,
+        ),
+        _memory(
+            "output_register",
+            "O",
+            serves=("D2",),
+            size_bits=result_bits,
+            widths=(result_bits, result_bits),
+            write_energy_pj=register_pj * result_bits,
+            area_mm2=register_mm2 * result_bits * columns * macros,
+        ),
+        _memory(
+            "buffer",
+            "IO",
+            serves=("D1", "D2", "D3"),
+            size_bits=buffer_bits,
+            widths=(max(1, word_bits // BUFFER_PARTS), word_bits),
+            read_energy_pj=buffer.read_energy_pj,
+            write_energy_pj=buffer.write_energy_pj,
+            area_mm2=buffer.area_mm2 or 0.0,
+            inner=activations,
+        ),
+        _memory(
+            "dram",
+            ("W", *activations),
+            serves=("D1", "D2", "D3"),
+            size_bits=DRAM_BITS,
+            widths=(min(weight_bits, macros * size), macros * size),
+            read_energy_pj=dram.read_energy_pj,
+            write_energy_pj=dram.write_energy_pj,
+            inner=(),
+        ),
+    ]
+    array = Array(
+        kind=kind,  # type: ignore[arg-type]  # checked above
+        dimensions={"D1": columns, "D2": rows, "D3": macros},
+        activation_bits=activation_bits,
+        weight_bits=weight_bits,
+        bits_per_cycle=serial,
+        adc_bits=(paper_adc_bits(rows, serial) if adc_bits is None else adc_bits) if kind == "analog" else None,
+        macro_model=variant,  # type: ignore[arg-type]  # checked by the model
+    )
+    name = f"{'aimc' if kind == 'analog' else 'dimc'}_{size}" + (f"x{macros}" if macros > 1 else "")
+    return Architecture(name=name, array=array, memories=tuple(memories), technology=node)
+
+
+def register_rule() -> Constraints:
+    """What a mapping on these systems must keep to: a row's register holds one input at a time."""
+    return Constraints(forbidden={"input_register": ("B", "G", "C", "OY", "OX", "FY", "FX")})
+
+
+def fits_buffer(layer: Layer, buffer_bits: int = BUFFER_BITS) -> bool:
+    """Whether the buffer holds the layer's inputs and outputs together."""
+    inputs = layer.size("B") * layer.size("G") * layer.size("C") * layer.clip_x * layer.clip_y * layer.input_bits
+    outputs = [layer.size(dim) for dim in ("B", "G", "K", "OY", "OX")]
+    held = layer.output_bits
+    for size in outputs:
+        held *= size
+    return inputs + held <= buffer_bits
+
+
+def _memory(
+    name: str,
+    operands: Sequence[str],
+    *,
+    size_bits: int,
+    widths: tuple[int, int],
+    write_energy_pj: float,
+    read_energy_pj: float = 0.0,
+    area_mm2: float = 0.0,
+    serves: tuple[str, ...] = (),
+    inner: Sequence[str] | None = None,
+) -> Memory:
+    """Return a memory with one port for each transfer; `inner` are the operands with a memory further out (all)."""
+    ports = []
+    for operand in operands:
+        for direction in transfers_of(operand, inner is not None and operand not in inner):
+            ports.append(
+                Port(
+                    name=f"{operand}_{direction}",
+                    kind="read" if direction in READING else "write",
+                    bandwidth_min_bits=widths[0],
+                    bandwidth_max_bits=widths[1],
+                    transfers=((operand, direction),),  # type: ignore[arg-type]
+                )
+            )
+    return Memory(
+        name=name,
+        size_bits=size_bits,
+        read_energy_pj=read_energy_pj,
+        write_energy_pj=write_energy_pj,
+        area_mm2=area_mm2,
+        operands=tuple(operands),  # type: ignore[arg-type]
+        ports=tuple(ports),
+        serves=serves,
+    )
