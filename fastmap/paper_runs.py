@@ -1,7 +1,7 @@
 """The runs of the paper's system-level study (ICCAD 2023, Fig. 10 to 12) as the authors' code computed them.
 
-For comparison with their figures only. Their cost model was an early version of ZigZag around macros; what it assumed and
-the present one does not is all in this module:
+For comparison with their figures only. Their cost model was an early version of ZigZag around macros; what it assumed
+and the present one does not is all in this module:
 
 1. *Rows keep a sliding window*: a row whose weight meets the same input again in the next output position does not read
    it again. This counts for the first loop that the row registers see (`_window_reuse`).
@@ -13,8 +13,8 @@ the present one does not is all in this module:
 5. Inputs and outputs of every layer fit the buffer; DRAM gives weights only. Everything has 8 bits, partial sums too.
 6. Height and width of layers are exchanged (DS-CNN's first layer is not square).
 7. Digital macros have whole rows: fractions, which uneven unrolling leaves, are rounded. (Their count of adders runs on
-   below whole adders where the rows that are added are no whole number; here it is an average: 0.02 % on the one network
-   that has such a layer, the autoencoder on the digital macro of 256.)
+   below whole adders where the rows that are added are no whole number; here it is an average. One network has such a
+   layer, the autoencoder on the digital macro of 256, and differs by 0.02 %.)
 
 The figures in the paper come from a submitted version; later the authors published another. In the submitted one:
 
@@ -24,7 +24,7 @@ The figures in the paper come from a submitted version; later the authors publis
 10. Writing a row of weights costs the whole row; published: the weights written.
 11. Digital adders are one bit wider each, full trees are counted with a natural logarithm, and columns are rounded
     (`_submitted_tree_pj`).
-12. Of the spatial mappings that the authors' generator makes all are tried; published: those that use most of the array.
+12. All spatial mappings that the authors' generator makes are tried; published: those that use most of the array.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from dataclasses import dataclass
 from fastmap.architecture import Architecture
 from fastmap.layer import Layer
 from fastmap.loading import load_workload
+from fastmap.mapping import Mapping
 from fastmap.paper_system import PARTIAL_SUM_BITS
 
 __all__ = ["OPERATIONS", "PaperCost", "PaperMapping", "paper_cost", "paper_layers", "paper_search"]
@@ -64,6 +65,22 @@ class PaperMapping:
 
     spatial: dict[str, float]
     order: tuple[Loop, ...]
+
+    def to_mapping(self) -> Mapping:
+        """Return the mapping for `fastmap.evaluate` on the same system.
+
+        Registers hold what does not change from one iteration to the next, the memories above all the rest.
+        """
+        on = {"D1": _COLUMN_LOOPS, "D2": _ROW_LOOPS}
+        spatial = {
+            name: {dim: math.ceil(self.spatial[dim]) for dim in dims if self.spatial.get(dim, 1.0) > 1.0}
+            for name, dims in on.items()
+        }
+        if "OX" in spatial["D1"]:  # a diagonal, also where a row has a single weight
+            spatial["D2"].setdefault("FX", 1)
+        kept = {"W": ("OX", "OY", "B"), "I": ("K",), "O": _ROW_LOOPS}
+        allocation = {operand: [_depth(self.order, dims), len(self.order)] for operand, dims in kept.items()}
+        return Mapping.from_dict({"spatial": spatial, "temporal": list(self.order), "allocation": allocation})
 
 
 @dataclass(frozen=True)
@@ -264,7 +281,7 @@ def _fills(values: float, inputs: float) -> int:
 
 
 def _submitted_tree_pj(system: Architecture, used: float) -> float:
-    """Energy of an addition by the submitted version's count of adders, pJ; between whole numbers of rows an average."""
+    """Energy of an addition by the submitted version's count of adders, pJ; an average for fractions of rows."""
     from fastmap.kernels.macro import full_adder_energy_pj, half_used_adder_energy_pj
     from fastmap.lowering import lower_technology
 

@@ -18,7 +18,7 @@ from fastmap.memory_costs import DEFAULT_SRAM, memory_cost
 from fastmap.peak import BITS_PER_CYCLE, BUFFER_BITS, paper_adc_bits
 from fastmap.technology import DEFAULT, Technology, load_technology
 
-__all__ = ["MAX_MACROS", "PARTIAL_SUM_BITS", "fits_buffer", "paper_system", "register_rule"]
+__all__ = ["MAX_MACROS", "MAX_WORD_BITS", "PARTIAL_SUM_BITS", "fits_buffer", "mapping_rules", "paper_system"]
 
 DRAM_BITS = 100 * 1024 * 1024 * 8
 DRAM = "dram_iccad23"
@@ -27,6 +27,8 @@ BUFFER_PARTS = 16
 #: Width of partial sums, and so of the output registers, in the paper.
 PARTIAL_SUM_BITS = 8
 MAX_MACROS = 1024
+#: Widest word of the buffer: that of the authors' table. Where the macros together take more, they take turns.
+MAX_WORD_BITS = 8192
 
 
 def paper_system(
@@ -44,6 +46,7 @@ def paper_system(
     variant: str = "paper",
     technology: Technology | str | Path | None = None,
     activations_in_dram: bool = False,
+    row_values: int | None = None,
 ) -> Architecture:
     """Return the accelerator.
 
@@ -57,6 +60,8 @@ def paper_system(
         memory: source of the costs of cells and buffer, see `fastmap.memory_costs`.
         variant: of the macro model.
         activations_in_dram: inputs and outputs come from and go to DRAM.
+        row_values: inputs that the model counts together as those of one weight, see `mapping_rules`; left out: as many
+            as there are columns.
 
     Raises:
         InputError: a parameter is outside of what the models cover.
@@ -74,11 +79,11 @@ def paper_system(
     node = load_technology(DEFAULT if technology is None else technology)
     columns, rows = size // weight_bits, size
     serial = BITS_PER_CYCLE[kind] if bits_per_cycle is None else bits_per_cycle
-    word_bits = macros * max(rows * activation_bits, columns * partial_sum_bits)
+    word_bits = min(MAX_WORD_BITS, macros * max(rows * activation_bits, columns * partial_sum_bits))
     cells, buffer = memory_cost(memory, size * rows, size), memory_cost(memory, buffer_bits, word_bits)
     dram = memory_cost(DRAM, DRAM_BITS, macros * size)
     register_pj, register_mm2 = kernels.register_energy_pj(node.kernel), kernels.register_area_mm2(node.kernel)
-    input_bits, result_bits = columns * activation_bits, partial_sum_bits
+    input_bits, result_bits = (row_values or columns) * activation_bits, partial_sum_bits
     activations: tuple[str, ...] = ("I", "O") if activations_in_dram else ()
     memories = [
         _memory(
@@ -89,8 +94,6 @@ def paper_system(
             write_energy_pj=cells.write_energy_pj / columns,
             area_mm2=(cells.area_mm2 or 0.0) / (columns * rows),
         ),
-        # A row has one value in its register. Where several columns with weights for different output positions share
-        # rows (a diagonal), the model counts the rows' registers together, as one for each weight of a column.
         _memory(
             "input_register",
             "I",
@@ -144,9 +147,19 @@ def paper_system(
     return Architecture(name=name, array=array, memories=tuple(memories), technology=node)
 
 
-def register_rule() -> Constraints:
-    """What a mapping on these systems must keep to: a row's register holds one input at a time."""
-    return Constraints(forbidden={"input_register": ("B", "G", "C", "OY", "OX", "FY", "FX")})
+def mapping_rules() -> Constraints:
+    """What a mapping on these systems must keep to.
+
+    A row's register holds one input at a time. Where columns have the same weights for several output positions (a
+    diagonal), they need more rows, and the cost model counts the registers of the rows that one weight meets as one: it
+    is large enough for any diagonal, and the rule keeps everything else out of it.
+
+    Macros work on different outputs: there are no adders between them.
+    """
+    return Constraints(
+        spatial_factors={"D3": dict.fromkeys(("C", "OX", "FX", "FY"), (1,))},
+        forbidden={"input_register": ("B", "G", "C", "OY", "OX", "FY", "FX")},
+    )
 
 
 def fits_buffer(layer: Layer, buffer_bits: int = BUFFER_BITS) -> bool:
