@@ -1,10 +1,10 @@
-"""The paper's system-level figures (ICCAD 2023, Fig. 12) again, and what the present cost model and optimal mappings change.
+"""The paper's system-level figures (ICCAD 2023, Fig. 12) again, and what the present model and optimal mappings change.
 
     python benchmarks/paper_networks.py
 
-Four networks on six sizes of analog and digital macros. For each: the authors' figures (those behind the paper, submitted,
-and those of the code that they published later), ours by their accounting and their mapping rules, then the mappings of
-the published version costed by the present model, and the optimum of the present model. Writes
+Four networks on six sizes of analog and digital macros. For each: the authors' figures (those behind the paper,
+submitted, and those of the code that they published later), ours by their accounting and their mapping rules, then the
+mappings of the published version costed by the present model, and the optimum of the present model. Writes
 `results/paper_networks.json`, `.txt` and, with the extra plot, `.png`.
 """
 
@@ -82,9 +82,7 @@ def collect() -> list[dict[str, Any]]:
         for entry in (each for each in reference() if each["size"] == size):
             kind, network = entry["kind"], entry["network"]
             sums = run(kind, size, network)
-            ours = {
-                name: figures(each, network, entry["clock_ns"], entry["area_mm2"]) for name, each in sums.items()
-            }
+            ours = {name: figures(each, network, entry["clock_ns"], entry["area_mm2"]) for name, each in sums.items()}
             found.append(
                 {
                     "kind": kind,
@@ -116,9 +114,7 @@ def report(runs: list[dict[str, Any]]) -> str:
                 each["same_mapping"][key],
                 each["optimal"][key],
             ]
-            rows.append(
-                (f"{each['network']}, {each['kind']} {each['size']}", *(f"{value:.5g}" for value in values))
-            )
+            rows.append((f"{each['network']}, {each['kind']} {each['size']}", *(f"{value:.5g}" for value in values)))
         header = (unit, "submitted", "ours", "published", "ours", "same mappings, present model", "optimum")
         parts.append(table(header, rows))
     worst = max(
@@ -162,7 +158,9 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
                 sizes = [each["size"] for each in chosen]
                 for version, marker in zip(VERSIONS, ("x", "o"), strict=True):
                     theirs = [each[version]["authors"][key] for each in chosen]
-                    axis.plot(sizes, theirs, marker, color=colour, label=f"{kind}, authors ({version})", fillstyle="none")
+                    axis.plot(
+                        sizes, theirs, marker, color=colour, label=f"{kind}, authors ({version})", fillstyle="none"
+                    )
                     line = {"submitted": ":", "published": "-"}[version]
                     ours = [each[version]["ours"][key] for each in chosen]
                     axis.plot(sizes, ours, line, color=colour, label=f"{kind}, ours ({version})", linewidth=1)

@@ -327,31 +327,31 @@ class Study:
             raise InputError(f"cannot write {path}: {error.strerror}") from None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return designs, totals by network and layer type, and claims, fit for JSON."""
+        """Return designs, totals by network and by layer type, and claims, fit for JSON."""
+        groups = [(name, None) for name in self.networks] + [(None, name) for name in self.layer_types]
         totals = []
-        for design, objective, mapper, network, layer_type in itertools.product(
-            self.designs, self.objectives, MAPPERS, self.networks, (None, *self.layer_types)
+        for design, objective, mapper, (network, layer_type) in itertools.product(
+            self.designs, self.objectives, MAPPERS, groups
         ):
             total = self.total(design, objective, mapper, network, layer_type)
-            if total is None:
-                continue
-            totals.append(
-                {
-                    "design": design.name,
-                    "objective": objective,
-                    "mapper": mapper,
-                    "network": network,
-                    "layers": layer_type or "all",
-                    "macs": total.macs,
-                    "energy_pj": total.energy_pj,
-                    "latency_ns": total.latency_ns,
-                    "edp_pj_ns": total.edp_pj_ns,
-                    "energy_per_mac_fj": total.energy_per_mac_fj,
-                    "tops_per_watt": total.tops_per_watt,
-                    "tops_per_mm2": total.tops / design.area_mm2,
-                    "parts_pj": total.parts_pj,
-                }
-            )
+            assert total is not None  # neither is empty
+            figures: dict[str, Any] = {
+                "design": design.name,
+                "objective": objective,
+                "mapper": mapper,
+                "network": network or "all",
+                "layers": layer_type or "all",
+                "macs": total.macs,
+                "energy_pj": total.energy_pj,
+                "latency_ns": total.latency_ns,
+                "edp_pj_ns": total.edp_pj_ns,
+                "energy_per_mac_fj": total.energy_per_mac_fj,
+                "tops_per_watt": total.tops_per_watt,
+                "tops_per_mm2": total.tops / design.area_mm2,
+            }
+            if mapper == "optimal":
+                figures["parts_pj"] = total.parts_pj
+            totals.append(figures)
         return {
             "designs": [
                 {
@@ -437,7 +437,7 @@ def designs(
 
 
 def compare(
-    workloads: Iterable[Workload],
+    workloads: Sequence[Workload],
     chosen: Sequence[Design],
     objectives: Sequence[str] = OBJECTIVES,
     *,
@@ -454,14 +454,14 @@ def compare(
         control: lets another thread stop the work.
 
     Raises:
+        InputError: as :func:`check`.
         SearchError: a layer fits none of its memories.
         KeyboardInterrupt: the work was stopped.
     """
     control = control or Control()
-    for objective in objectives:
-        if objective not in OBJECTIVES:
-            raise InputError(f"objective must be one of {listed(OBJECTIVES)}, not {objective!r}")
+    objectives = tuple(dict.fromkeys(objectives))
     networks = [(workload, _as_mapped(workload, chosen)) for workload in workloads]
+    check(workloads, objectives)
     distinct = _distinct(networks)
 
     def work(task: tuple[Design, Layer]) -> dict[tuple[str, str], Evaluation]:
@@ -501,6 +501,21 @@ def compare(
                 )
             )
     return Study(tuple(chosen), tuple(each.name for each, _ in networks), tuple(objectives), tuple(entries))
+
+
+def check(workloads: Sequence[Workload], objectives: Sequence[str]) -> None:
+    """Refuse what :func:`compare` would, before anything is searched.
+
+    Raises:
+        InputError: an objective is unknown, or two workloads have the same name.
+    """
+    for objective in objectives:
+        if objective not in OBJECTIVES:
+            raise InputError(f"objective must be one of {listed(OBJECTIVES)}, not {objective!r}")
+    names = [workload.name for workload in workloads]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two workloads have the name {name}; give each a name of its own")
 
 
 def layers_to_search(workloads: Iterable[Workload], chosen: Sequence[Design]) -> int:

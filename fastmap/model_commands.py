@@ -179,7 +179,7 @@ def _compare(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from fastmap import text
-    from fastmap.compare import NETWORKS, compare, designs, layers_to_search
+    from fastmap.compare import NETWORKS, check, compare, designs, layers_to_search
     from fastmap.control import Control
     from fastmap.loading import load_workload
     from fastmap.peak import PAPER_SIZES
@@ -197,6 +197,7 @@ def _compare(options: argparse.Namespace) -> int:
         technology=technology(options),
     )
     workloads = [load_workload(name) for name in options.workload or NETWORKS]
+    check(workloads, options.objective)
     control = options.interrupt.control = Control()
     options.interrupt.check()
     layers = layers_to_search(workloads, chosen)

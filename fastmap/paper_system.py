@@ -74,8 +74,14 @@ def paper_system(
         raise InputError(
             f"an array of {size} x {size} cells has no whole number of columns of {weight_bits}-bit weights"
         )
-    if not 1 <= macros <= MAX_MACROS:
-        raise InputError(f"macros must be a number from 1 to {MAX_MACROS}, not {macros}")
+    if not _is_power_of_two(size):
+        raise InputError(
+            f"size must be a power of two, not {size}: adder trees are binary, and the buffer holds whole words"
+        )
+    if not (_is_power_of_two(macros) and macros <= MAX_MACROS):
+        raise InputError(f"macros must be a power of two from 1 to {MAX_MACROS}, not {macros}")
+    if not 1 <= partial_sum_bits <= 64:
+        raise InputError(f"partial_sum_bits must be a number from 1 to 64, not {partial_sum_bits}")
     node = load_technology(DEFAULT if technology is None else technology)
     columns, rows = size // weight_bits, size
     serial = BITS_PER_CYCLE[kind] if bits_per_cycle is None else bits_per_cycle
@@ -170,6 +176,10 @@ def fits_buffer(layer: Layer, buffer_bits: int = BUFFER_BITS) -> bool:
     for size in outputs:
         held *= size
     return inputs + held <= buffer_bits
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number > 0 and number & (number - 1) == 0
 
 
 def _memory(

@@ -664,7 +664,7 @@ def study(found: Study) -> str:
     for objective in found.objectives:
         parts.append(_by_network(found, objective))
         parts.append(_by_type(found, objective))
-    parts += [_claims(found), _mappers(found)]
+    parts += [_spent(found, found.objectives[0]), _claims(found), _mappers(found)]
     return "\n\n".join(parts)
 
 
@@ -701,12 +701,17 @@ def _by_type(found: Study, objective: str) -> str:
             )
             row += [f"{value:.4g}" for value in figures]
         rows.append(row)
-    lines = [table((title, *names), rows)]
+    return table((title, *names), rows)
+
+
+def _spent(found: Study, objective: str) -> str:
+    """Where the energy goes, by layer type."""
+    lines = []
     for layer_type in found.layer_types:
         spent = {}
         for design in found.designs:
             total = found.total(design, objective, layer_type=layer_type)
-            assert total is not None
+            assert total is not None  # of these types there are layers
             spent[design.name] = {key: value / total.macs * 1e3 for key, value in total.parts_pj.items()}
             spent[design.name]["total"] = total.energy_per_mac_fj
         lines.append(_by_row(f"{layer_type}, fJ/MAC, mapped for {objective}", spent))
