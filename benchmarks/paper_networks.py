@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from fastmap import evaluate, search
-from fastmap.paper_runs import OPERATIONS, PaperCost, paper_layers, paper_search
+from fastmap.evaluation import Evaluation
+from fastmap.paper_runs import OPERATIONS, PARTS, PaperCost, paper_layers, paper_search
 from fastmap.paper_system import mapping_rules, paper_system
 from fastmap.peak import PAPER_SIZES
 from fastmap.text import table
@@ -27,12 +28,6 @@ from fastmap.text import table
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "tests" / "data" / "paper" / "workloads.json.gz"
 VERSIONS = ("submitted", "published")
-NAMES = {
-    "authors": "the authors' figure",
-    "ours": "ours, by their accounting and mapping rules",
-    "same_mapping": "their published version's mappings, present model",
-    "optimal": "optimum, present model",
-}
 
 
 def reference() -> list[dict[str, Any]]:
@@ -42,28 +37,39 @@ def reference() -> list[dict[str, Any]]:
 
 
 def run(kind: str, size: int, network: str) -> dict[str, dict[str, float]]:
-    """Energy in pJ and latency in cycles of a network, by name of the figure."""
+    """Energy in pJ (also by part) and latency in cycles of a network, by name of the figure."""
     system = paper_system(kind, size)
-    sums = {name: {"energy_pj": 0.0, "cycles": 0.0} for name in (*VERSIONS, "same_mapping", "optimal")}
-    known: dict[tuple[object, ...], dict[str, tuple[float, float]]] = {}
+    sums: dict[str, dict[str, float]] = {name: {} for name in (*VERSIONS, "same_mapping", "optimal")}
+    known: dict[tuple[object, ...], dict[str, dict[str, float]]] = {}
     for layer in paper_layers(network):
         if layer.signature not in known:
-            costs: dict[str, PaperCost] = {
-                version: paper_search(layer, system, version == "submitted") for version in VERSIONS
-            }
+            costs = {version: paper_search(layer, system, version == "submitted") for version in VERSIONS}
             theirs = evaluate(layer, system, costs["published"].mapping.to_mapping())
             best = search(layer, system, "energy", constraints=mapping_rules()).best[0]
-            known[layer.signature] = {
-                **{version: (cost.total_pj, cost.latency_cycles) for version, cost in costs.items()},
-                **{
-                    name: (each.energy_pj.total, each.latency_cycles.total)
-                    for name, each in (("same_mapping", theirs), ("optimal", best))
-                },
+            known[layer.signature] = {version: of_authors(cost) for version, cost in costs.items()} | {
+                "same_mapping": of_model(theirs),
+                "optimal": of_model(best),
             }
-        for name, (energy_pj, cycles) in known[layer.signature].items():
-            sums[name]["energy_pj"] += energy_pj
-            sums[name]["cycles"] += cycles
+        for name, costs_of in known[layer.signature].items():
+            for key, value in costs_of.items():
+                sums[name][key] = sums[name].get(key, 0.0) + value
     return sums
+
+
+def of_authors(cost: PaperCost) -> dict[str, float]:
+    """A layer's energy, by part, and cycles."""
+    return {"energy_pj": cost.total_pj, "cycles": cost.latency_cycles, **cost.energy_pj}
+
+
+def of_model(cost: Evaluation) -> dict[str, float]:
+    """A layer's energy, by the same parts, and cycles."""
+    found = {"energy_pj": cost.energy_pj.total, "cycles": cost.latency_cycles.total, "array": cost.energy_pj.mac}
+    for operand, levels in cost.energy_pj.memory_breakdown.items():
+        for level in levels:
+            memory = level["memory"].split("_")[-1].replace("register", "registers")
+            name = {"W": "", "I": "input_", "O": "output_"}[operand] + memory
+            found[name] = sum(value for key, value in level.items() if key != "memory")
+    return found
 
 
 def figures(sums: dict[str, float], network: str, clock_ns: float, area_mm2: float) -> dict[str, float]:
@@ -97,6 +103,11 @@ def collect() -> list[dict[str, Any]]:
                     },
                     "same_mapping": ours["same_mapping"],
                     "optimal": ours["optimal"],
+                    # of the published version's energy, for its mappings
+                    "present_minus_published": {
+                        part: (sums["same_mapping"][part] - sums["published"][part]) / sums["published"]["energy_pj"]
+                        for part in PARTS
+                    },
                 }
             )
             print(f"{kind} {size} {network}", flush=True)
@@ -139,6 +150,12 @@ def report(runs: list[dict[str, Any]]) -> str:
                 f"{kind}, {unit}: the present model gives {lines[0]} times the published version's for its mappings; "
                 f"optimal mappings give {lines[1]} times that"
             )
+    for part in PARTS:
+        shares = [each["present_minus_published"][part] for each in runs]
+        parts.append(
+            f"{part}: the present model differs by {100 * min(shares):+.2f} % to {100 * max(shares):+.2f} % of the "
+            "published version's energy, for its mappings"
+        )
     return "\n\n".join(parts[:2]) + "\n\n" + "\n".join(parts[2:])
 
 
@@ -166,7 +183,8 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
                     axis.plot(sizes, ours, line, color=colour, label=f"{kind}, ours ({version})", linewidth=1)
                 best = [each["optimal"][key] for each in chosen]
                 axis.plot(sizes, best, "--", color=colour, label=f"{kind}, optimum, present model", linewidth=2)
-            axis.set(title=network, ylabel=unit, xscale="log", yscale="log", xlabel="cells a side")
+            scale = "linear" if key == "tops_per_watt" else "log"
+            axis.set(title=network, ylabel=unit, xscale="log", yscale=scale, xlabel="cells a side")
             axis.set_xticks(PAPER_SIZES, [str(size) for size in PAPER_SIZES])
             axis.minorticks_off()
             axis.grid(alpha=0.3)
@@ -182,6 +200,7 @@ def main() -> None:
     runs = collect()
     shown = report(runs)
     print(shown)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "paper_networks.json").write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
     (folder / "paper_networks.txt").write_text(shown + "\n", encoding="utf-8")
     if importlib.util.find_spec("matplotlib") is not None:

@@ -216,9 +216,9 @@ def _cost(layer: Layer, system: Architecture, mapping: PaperMapping, submitted: 
 
     held = _held(order, ("K",))
     if held < iterations:
-        x = [spatial.get(dim, 1.0) for dim in ("OX", "FX")]
-        values = float(_extent(x[0], 1.0, layer.stride_x))
-        inputs = _extent(*x, layer.stride_x) * spatial.get("C", 1.0) * spatial.get("FY", 1.0)
+        outputs = spatial.get("OX", 1.0)
+        values = float(_extent(outputs, 1.0, layer.stride_x))
+        inputs = _extent(outputs, spatial.get("FX", 1.0), layer.stride_x) * _units(spatial, ("C", "FY"))
         moves = iterations / held / _window_reuse(layer, spatial, order[_depth(order, ("K",))])
         energy["input_registers"] = moves * values * round(added_rows) * register_pj
         accesses = _fills(values, inputs) if submitted else inputs * layer.input_bits / buffer_width
@@ -237,7 +237,7 @@ def _units(spatial: dict[str, float], dims: Sequence[str]) -> float:
 def _diagonal_rows(spatial: dict[str, float]) -> float:
     """Rows that a set of weights takes: more than an output adds where columns stand for several output positions."""
     outputs, taps = spatial.get("OX", 1.0), spatial.get("FX", 1.0)
-    return spatial.get("C", 1.0) * spatial.get("FY", 1.0) * (outputs + taps - 1)
+    return _units(spatial, ("C", "FY")) * (outputs + taps - 1)
 
 
 def _rows(system: Architecture, spatial: dict[str, float]) -> float:
@@ -331,11 +331,10 @@ def _spatial_mappings(layer: Layer, system: Architecture, submitted: bool) -> li
                 made[tuple(sorted(factors.items()))] = math.prod(factors.values())
     if layer.sliding_window and not submitted:
         most = max(made.values())
-        made = {factors: used for factors, used in made.items() if used == most}
-    found = []
-    for factors in made:
-        found.append({dim: layer.size(dim) / math.ceil(layer.size(dim) / factor) for dim, factor in factors})
-    return found
+        made = {unrolled: used for unrolled, used in made.items() if used == most}
+    return [
+        {dim: layer.size(dim) / math.ceil(layer.size(dim) / factor) for dim, factor in unrolled} for unrolled in made
+    ]
 
 
 def _unrollings(layer: Layer, dims: Sequence[str], units: int) -> list[dict[str, int]]:

@@ -141,13 +141,13 @@ def paper_system(
         ),
     ]
     array = Array(
-        kind=kind,  # type: ignore[arg-type]  # checked above
+        kind=kind,
         dimensions={"D1": columns, "D2": rows, "D3": macros},
         activation_bits=activation_bits,
         weight_bits=weight_bits,
         bits_per_cycle=serial,
         adc_bits=(paper_adc_bits(rows, serial) if adc_bits is None else adc_bits) if kind == "analog" else None,
-        macro_model=variant,  # type: ignore[arg-type]  # checked by the model
+        macro_model=variant,
     )
     name = f"{'aimc' if kind == 'analog' else 'dimc'}_{size}" + (f"x{macros}" if macros > 1 else "")
     return Architecture(name=name, array=array, memories=tuple(memories), technology=node)
@@ -204,7 +204,7 @@ def _memory(
                     kind="read" if direction in READING else "write",
                     bandwidth_min_bits=widths[0],
                     bandwidth_max_bits=widths[1],
-                    transfers=((operand, direction),),  # type: ignore[arg-type]
+                    transfers=((operand, direction),),
                 )
             )
     return Memory(
@@ -213,7 +213,7 @@ def _memory(
         read_energy_pj=read_energy_pj,
         write_energy_pj=write_energy_pj,
         area_mm2=area_mm2,
-        operands=tuple(operands),  # type: ignore[arg-type]
+        operands=tuple(operands),
         ports=tuple(ports),
         serves=serves,
     )

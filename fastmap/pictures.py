@@ -27,7 +27,7 @@ _COLOURS = {
     "cells": 0, "lines": 1, "analog_bl_addition": 1, "dacs": 2, "mults": 4, "adcs": 6, "adders": 8, "adders_regular": 8,
     "adders_pv": 9, "accumulators": 10, "accumulator_registers": 11, "pipeline_registers": 12, "clock": 14,
     "input_registers": 13, "output_registers": 12, "buffer": 18, "buffer_reads": 18, "buffer_writes": 19,
-    "array": 0, "input_register": 13, "output_register": 12, "dram": 15,
+    "array": 2, "input_register": 13, "output_register": 12, "dram": 15,
 }  # fmt: skip
 
 
@@ -144,19 +144,22 @@ def draw_study(study: Study, path: str | Path) -> None:
     single = [design for design in study.designs if design.macros == 1]
     several = [design for design in study.designs if design.macros > 1]
 
-    def lines(axis: Any, value: Callable[[Any, str], float | None], mappers: Sequence[str]) -> None:
+    def lines(axis: Any, value: Callable[[Any, str], float | None], scale: str) -> None:
         for kind, (colour, marker) in styles.items():
-            for mapper in mappers:
+            for mapper in ("optimal", "zigzag"):
                 of_kind = [(each.size, value(each, mapper)) for each in single if each.kind == kind]
                 if of_kind:
                     label = f"{kind}, {'optimal mapping' if mapper == 'optimal' else 'ZigZag mapper'}"
                     line = "-" if mapper == "optimal" else ":"
                     axis.plot(*zip(*of_kind, strict=True), line, marker=marker, color=colour, label=label, markersize=5)
-            more = [(each.size, value(each, "optimal")) for each in several if each.kind == kind]
-            if more:
-                label = f"{kind}, several macros"
-                axis.plot(*zip(*more, strict=True), marker, color=colour, label=label, fillstyle="none", markersize=9)
-        axis.set(xscale="log", yscale="log", xlabel="cells a side of a macro")
+            for each in several:
+                if each.kind == kind:
+                    at = (each.size, value(each, "optimal"))
+                    axis.plot(
+                        *at, marker, color=colour, label=f"{kind}, several macros", fillstyle="none", markersize=9
+                    )
+                    axis.annotate(f"x{each.macros}", at, size=7, xytext=(6, -3), textcoords="offset points")
+        axis.set(xscale="log", yscale=scale, xlabel="cells a side of a macro")
         sizes = sorted({design.size for design in study.designs})
         axis.set_xticks(sizes, [str(size) for size in sizes])
         axis.minorticks_off()
@@ -180,14 +183,14 @@ def draw_study(study: Study, path: str | Path) -> None:
     def draw(figure: Any) -> None:
         axes = figure.subplots(2, 4)
         for axis, layer_type in zip(axes[0], study.layer_types, strict=False):
-            lines(axis, efficiency(layer_type), ("optimal", "zigzag"))
+            lines(axis, efficiency(layer_type), "linear")
             axis.set(title=f"{layer_type} layers", ylabel=f"TOPS/W, mapped for {energy}")
         for axis in axes[0][len(study.layer_types) :]:
             axis.set_axis_off()
         latency, edp = (name if name in study.objectives else study.objectives[0] for name in ("latency", "edp"))
-        lines(axes[1][0], mean(latency, lambda design, total: total.tops / design.area_mm2), ("optimal", "zigzag"))
+        lines(axes[1][0], mean(latency, lambda design, total: total.tops / design.area_mm2), "log")
         axes[1][0].set(title="networks, geometric mean", ylabel=f"TOPS/mm2, mapped for {latency}")
-        lines(axes[1][1], mean(edp, lambda _, total: total.edp_pj_ns / 1e6), ("optimal", "zigzag"))
+        lines(axes[1][1], mean(edp, lambda _, total: total.edp_pj_ns / 1e6), "log")
         axes[1][1].set(title="networks, geometric mean", ylabel=f"EDP, fJ s, mapped for {edp}")
         shown = [name for name in ("conv", "depthwise") if name in study.layer_types]
         for axis, layer_type in zip(axes[1][2:], shown, strict=False):

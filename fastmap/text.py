@@ -664,8 +664,8 @@ def study(found: Study) -> str:
     for objective in found.objectives:
         parts.append(_by_network(found, objective))
         parts.append(_by_type(found, objective))
-    parts += [_spent(found, found.objectives[0]), _claims(found), _mappers(found)]
-    return "\n\n".join(parts)
+    parts += [_spent(found, found.objectives[0]), _pairs(found), _claims(found), _mappers(found)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _by_network(found: Study, objective: str) -> str:
@@ -750,6 +750,29 @@ def _claims(found: Study) -> str:
             better = "analog" if min(ratios.values()) > 1 else "digital"
             lines.append(f"{name} layers: {better} is more efficient at every size")
     return "\n".join(lines)
+
+
+def _pairs(found: Study) -> str:
+    """Analog over digital of the same size and number, several macros too."""
+    by_shape = {(each.kind, each.size, each.macros): each for each in found.designs}
+    objective = found.objectives[0]
+    rows = []
+    for analog in found.designs:
+        digital = by_shape.get(("digital", analog.size, analog.macros))
+        if analog.kind != "analog" or digital is None:
+            continue
+        row = [analog.name.removeprefix("aimc_")]
+        for layer_type in (*found.layer_types, None):
+            ours, theirs = (found.total(each, objective, layer_type=layer_type) for each in (analog, digital))
+            assert ours is not None  # of these types there are layers
+            assert theirs is not None
+            density = (ours.tops / analog.area_mm2) / (theirs.tops / digital.area_mm2)
+            row += [f"{ours.tops_per_watt / theirs.tops_per_watt:.3f}", f"{density:.3f}"]
+        rows.append(row)
+    if not rows:
+        return ""
+    names = [f"{name}, {unit}" for name in (*found.layer_types, "all") for unit in ("TOPS/W", "TOPS/mm2")]
+    return table((f"analog over digital, mapped for {objective}", *names), rows)
 
 
 def _mappers(found: Study) -> str:
