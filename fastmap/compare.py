@@ -23,13 +23,13 @@ from fastmap.architecture import Architecture
 from fastmap.control import Control, available_threads
 from fastmap.errors import InputError, SearchError
 from fastmap.evaluation import Evaluation, evaluate
-from fastmap.exploration import Options, search_space
+from fastmap.exploration import MAX_THREADS, Options, search_space
 from fastmap.layer import Layer
 from fastmap.macro import MacroReport, architecture_report
 from fastmap.mapping import Constraints
 from fastmap.mapspace import DIAGONAL_PARTNER, Mapspace
 from fastmap.memory_costs import DEFAULT_SRAM
-from fastmap.paper_system import MAX_MACROS, PARTIAL_SUM_BITS, fits_buffer, mapping_rules, paper_system
+from fastmap.paper_system import MAX_MACROS, OPERAND_BITS, PARTIAL_SUM_BITS, fits_buffer, mapping_rules, paper_system
 from fastmap.peak import PAPER_SIZES
 from fastmap.result import OBJECTIVES, SearchResult
 from fastmap.technology import Technology
@@ -459,6 +459,8 @@ def compare(
         KeyboardInterrupt: the work was stopped.
     """
     control = control or Control()
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise InputError(f"threads must be an integer from 1 to {MAX_THREADS}, not {threads}")
     objectives = tuple(dict.fromkeys(objectives))
     networks = [(workload, _as_mapped(workload, chosen)) for workload in workloads]
     check(workloads, objectives)
@@ -507,7 +509,7 @@ def check(workloads: Sequence[Workload], objectives: Sequence[str]) -> None:
     """Refuse what :func:`compare` would, before anything is searched.
 
     Raises:
-        InputError: an objective is unknown, or two workloads have the same name.
+        InputError: an objective is unknown, two workloads have the same name, or a layer has other than 8 bits.
     """
     for objective in objectives:
         if objective not in OBJECTIVES:
@@ -516,6 +518,13 @@ def check(workloads: Sequence[Workload], objectives: Sequence[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"two workloads have the name {name}; give each a name of its own")
+    for workload in workloads:
+        for layer in workload:
+            if (layer.weight_bits, layer.input_bits) != (OPERAND_BITS, OPERAND_BITS):
+                raise InputError(
+                    f"{layer.name} of {workload.name} has weights of {layer.weight_bits} and inputs of "
+                    f"{layer.input_bits} bits; the macros compared are for {OPERAND_BITS} bits"
+                )
 
 
 def layers_to_search(workloads: Iterable[Workload], chosen: Sequence[Design]) -> int:

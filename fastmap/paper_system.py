@@ -18,12 +18,22 @@ from fastmap.memory_costs import DEFAULT_SRAM, memory_cost
 from fastmap.peak import BITS_PER_CYCLE, BUFFER_BITS, paper_adc_bits
 from fastmap.technology import DEFAULT, Technology, load_technology
 
-__all__ = ["MAX_MACROS", "MAX_WORD_BITS", "PARTIAL_SUM_BITS", "fits_buffer", "mapping_rules", "paper_system"]
+__all__ = [
+    "MAX_MACROS",
+    "MAX_WORD_BITS",
+    "OPERAND_BITS",
+    "PARTIAL_SUM_BITS",
+    "fits_buffer",
+    "mapping_rules",
+    "paper_system",
+]
 
 DRAM_BITS = 100 * 1024 * 1024 * 8
 DRAM = "dram_iccad23"
 #: Parts of a word of the buffer that can be read alone ("16 banks" in the authors' description).
 BUFFER_PARTS = 16
+#: Width of weights and activations.
+OPERAND_BITS = 8
 #: Width of partial sums, and so of the output registers, in the paper.
 PARTIAL_SUM_BITS = 8
 MAX_MACROS = 1024
@@ -36,32 +46,22 @@ def paper_system(
     size: int,
     macros: int = 1,
     *,
-    weight_bits: int = 8,
-    activation_bits: int = 8,
-    bits_per_cycle: int | None = None,
-    adc_bits: float | None = None,
     partial_sum_bits: int = PARTIAL_SUM_BITS,
-    buffer_bits: int = BUFFER_BITS,
     memory: str | Path = DEFAULT_SRAM,
     variant: str = "paper",
     technology: Technology | str | Path | None = None,
     activations_in_dram: bool = False,
-    row_values: int | None = None,
 ) -> Architecture:
-    """Return the accelerator.
+    """Return the accelerator for weights and activations of 8 bits, with the paper's bits per cycle and ADC bits.
 
     Args:
         kind: `analog` or `digital`.
-        size: cells along the word line, hence size / weight_bits output channels, and rows.
-        macros: how many work side by side, on array dimension D3.
-        bits_per_cycle: left out: that of the paper (2 if analog, 1 if digital).
-        adc_bits: of an analog macro; left out: the paper's rule (`fastmap.peak`).
+        size: cells along the word line, hence size / 8 output channels, and rows; a power of two.
+        macros: how many work side by side, on array dimension D3; a power of two.
         partial_sum_bits: width of an output register.
         memory: source of the costs of cells and buffer, see `fastmap.memory_costs`.
         variant: of the macro model.
         activations_in_dram: inputs and outputs come from and go to DRAM.
-        row_values: inputs that the model counts together as those of one weight, see `mapping_rules`; left out: as many
-            as there are columns.
 
     Raises:
         InputError: a parameter is outside of what the models cover.
@@ -70,33 +70,30 @@ def paper_system(
 
     if kind not in BITS_PER_CYCLE:
         raise InputError(f"kind must be one of {', '.join(BITS_PER_CYCLE)}, not {kind!r}")
-    if weight_bits < 1 or size < 1 or size % weight_bits:
+    if not (_is_power_of_two(size) and size >= OPERAND_BITS):
         raise InputError(
-            f"an array of {size} x {size} cells has no whole number of columns of {weight_bits}-bit weights"
-        )
-    if not _is_power_of_two(size):
-        raise InputError(
-            f"size must be a power of two, not {size}: adder trees are binary, and the buffer holds whole words"
+            f"size must be a power of two and at least {OPERAND_BITS}, not {size}: a row holds whole weights, adder "
+            "trees are binary, and the buffer holds whole words"
         )
     if not (_is_power_of_two(macros) and macros <= MAX_MACROS):
         raise InputError(f"macros must be a power of two from 1 to {MAX_MACROS}, not {macros}")
     if not 1 <= partial_sum_bits <= 64:
         raise InputError(f"partial_sum_bits must be a number from 1 to 64, not {partial_sum_bits}")
     node = load_technology(DEFAULT if technology is None else technology)
-    columns, rows = size // weight_bits, size
-    serial = BITS_PER_CYCLE[kind] if bits_per_cycle is None else bits_per_cycle
-    word_bits = min(MAX_WORD_BITS, macros * max(rows * activation_bits, columns * partial_sum_bits))
-    cells, buffer = memory_cost(memory, size * rows, size), memory_cost(memory, buffer_bits, word_bits)
+    columns, rows = size // OPERAND_BITS, size
+    serial = BITS_PER_CYCLE[kind]
+    word_bits = min(MAX_WORD_BITS, macros * max(rows * OPERAND_BITS, columns * partial_sum_bits))
+    cells, buffer = memory_cost(memory, size * rows, size), memory_cost(memory, BUFFER_BITS, word_bits)
     dram = memory_cost(DRAM, DRAM_BITS, macros * size)
     register_pj, register_mm2 = kernels.register_energy_pj(node.kernel), kernels.register_area_mm2(node.kernel)
-    input_bits, result_bits = (row_values or columns) * activation_bits, partial_sum_bits
+    input_bits, result_bits = columns * OPERAND_BITS, partial_sum_bits
     activations: tuple[str, ...] = ("I", "O") if activations_in_dram else ()
     memories = [
         _memory(
             "cells",
             "W",
-            size_bits=weight_bits,
-            widths=(weight_bits, weight_bits),
+            size_bits=OPERAND_BITS,
+            widths=(OPERAND_BITS, OPERAND_BITS),
             write_energy_pj=cells.write_energy_pj / columns,
             area_mm2=(cells.area_mm2 or 0.0) / (columns * rows),
         ),
@@ -105,9 +102,9 @@ def paper_system(
             "I",
             serves=("D1",),
             size_bits=input_bits,
-            widths=(activation_bits, input_bits),
+            widths=(OPERAND_BITS, input_bits),
             write_energy_pj=register_pj * input_bits,
-            area_mm2=register_mm2 * activation_bits * rows * macros,
+            area_mm2=register_mm2 * OPERAND_BITS * rows * macros,
         ),
         _memory(
             "output_register",
@@ -122,7 +119,7 @@ def paper_system(
             "buffer",
             "IO",
             serves=("D1", "D2", "D3"),
-            size_bits=buffer_bits,
+            size_bits=BUFFER_BITS,
             widths=(max(1, word_bits // BUFFER_PARTS), word_bits),
             read_energy_pj=buffer.read_energy_pj,
             write_energy_pj=buffer.write_energy_pj,
@@ -134,7 +131,7 @@ def paper_system(
             ("W", *activations),
             serves=("D1", "D2", "D3"),
             size_bits=DRAM_BITS,
-            widths=(min(weight_bits, macros * size), macros * size),
+            widths=(OPERAND_BITS, macros * size),
             read_energy_pj=dram.read_energy_pj,
             write_energy_pj=dram.write_energy_pj,
             inner=(),
@@ -143,10 +140,10 @@ def paper_system(
     array = Array(
         kind=kind,
         dimensions={"D1": columns, "D2": rows, "D3": macros},
-        activation_bits=activation_bits,
-        weight_bits=weight_bits,
+        activation_bits=OPERAND_BITS,
+        weight_bits=OPERAND_BITS,
         bits_per_cycle=serial,
-        adc_bits=(paper_adc_bits(rows, serial) if adc_bits is None else adc_bits) if kind == "analog" else None,
+        adc_bits=paper_adc_bits(rows, serial) if kind == "analog" else None,
         macro_model=variant,
     )
     name = f"{'aimc' if kind == 'analog' else 'dimc'}_{size}" + (f"x{macros}" if macros > 1 else "")

@@ -745,7 +745,7 @@ def _claims(found: Study) -> str:
         crossings = found.crossover(layer_type)
         if crossings:
             at = " and ".join(f"{size:.0f}" for size in crossings)
-            lines.append(f"{name} layers: analog and digital are equally efficient at {at} cells a side")
+            lines.append(f"{name} layers: analog and digital are equally efficient at about {at} cells a side")
         else:
             better = "analog" if min(ratios.values()) > 1 else "digital"
             lines.append(f"{name} layers: {better} is more efficient at every size")

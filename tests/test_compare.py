@@ -168,6 +168,12 @@ def test_identical_layers_are_searched_once_and_threads_change_nothing() -> None
     assert compare([SMALL], chosen, threads=1).entries == compare([SMALL], chosen, threads=3).entries
 
 
+def test_other_precisions_are_refused() -> None:
+    odd = Workload(name="odd", layers=(Layer(name="thin", K=8, C=8, weight_bits=4),))
+    with pytest.raises(InputError, match="thin of odd has weights of 4 and inputs of 8 bits"):
+        compare([odd], designs(["digital"], [32]))
+
+
 def made_up(efficiency: dict[tuple[str, int], float]) -> Study:
     """A study of one conv layer of 1000 MACs with these TOPS/W by (kind, size)."""
     chosen = designs(sizes=sorted({size for _, size in efficiency}))
@@ -213,9 +219,9 @@ def test_claims_and_crossovers_follow_from_the_figures() -> None:
     ("call", "sentence"),
     [
         ({"sizes": [16]}, "cacti_28nm covers 32 to 65536 rows of 8 to 8192 bits, but not 16 rows of 16 bits"),
-        ({"sizes": [48]}, "size must be a power of two, not 48: adder trees are binary"),
+        ({"sizes": [48]}, "size must be a power of two and at least 8, not 48: a row holds whole weights"),
         ({"sizes": [2**16]}, "cacti_28nm covers 32 to 65536 rows of 8 to 8192 bits, but not 65536 rows of 65536 bits"),
-        ({"sizes": [36]}, "an array of 36 x 36 cells has no whole number of columns of 8-bit weights"),
+        ({"sizes": [4]}, "size must be a power of two and at least 8, not 4"),
         ({"kinds": ["optical"], "sizes": [32]}, "kind must be one of analog, digital, not 'optical'"),
         ({"macros": [2000], "sizes": [32]}, "macros must be a power of two from 1 to 1024, not 2000"),
         ({"equal": [("price", 64)]}, "macros can be of equal capacity or area, not 'price'"),
@@ -235,6 +241,7 @@ def test_refused(call: dict[str, Any], sentence: str) -> None:
         (("--objective", "speed"), "objective must be one of energy, latency, edp, not 'speed'"),
         (("--supply-v", "0.4"), "0.4 V is outside of 0.6 to 1.1 V"),
         (("nonsense",), "nonsense"),
+        (("--threads", "-1"), "threads must be an integer from 1 to 1024, not -1"),
         (("ds_cnn", "ds_cnn"), "two workloads have the name ds_cnn"),
     ],
 )
