@@ -151,7 +151,7 @@ class Claim:
 
     Attributes:
         ratios: macro size -> analog over digital, or the inverse, as the claim has it: above 1 where it holds.
-        holds: where the claim speaks of it, it holds at all sizes, at some, or at none.
+        sizes: those that the claim speaks of.
     """
 
     statement: str
