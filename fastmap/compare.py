@@ -26,7 +26,7 @@ from fastmap.evaluation import Evaluation, evaluate
 from fastmap.exploration import MAX_THREADS, Options, search_space
 from fastmap.layer import Layer
 from fastmap.macro import MacroReport, architecture_report
-from fastmap.mapping import Constraints
+from fastmap.mapping import Constraints, Mapping
 from fastmap.mapspace import DIAGONAL_PARTNER, Mapspace
 from fastmap.memory_costs import DEFAULT_SRAM
 from fastmap.paper_system import MAX_MACROS, OPERAND_BITS, PARTIAL_SUM_BITS, fits_buffer, mapping_rules, paper_system
@@ -555,21 +555,32 @@ def _map(
     """Return the costs of a layer by (objective, mapper)."""
     architecture = design.architecture(layer)
     space = Mapspace.build(layer, architecture, mapping_rules())
-    found = {}
+    chosen: dict[tuple[str, str], Mapping] = {}
     for objective in objectives:
         best = search_space(space, Options(objective, threads=1), control=control)
         if not best.optimal:
             raise KeyboardInterrupt  # nothing else stops it
-        found[objective, "optimal"] = best.best[0]
-    for objective, evaluation in _zigzag_choices(layer, design, architecture, objectives, control).items():
-        found[objective, "zigzag"] = evaluation
+        chosen[objective, "optimal"] = _mapping(best, objective)
+    for objective, mapping in _zigzag_choices(layer, design, architecture, objectives, control).items():
+        chosen[objective, "zigzag"] = mapping
+    known: dict[str, Evaluation] = {}  # objectives and mappers often agree
+    found = {}
+    for key, mapping in chosen.items():
+        text = mapping.model_dump_json()
+        if text not in known:
+            known[text] = evaluate(layer, architecture, mapping)
+        found[key] = known[text]
     return found
+
+
+def _mapping(result: SearchResult, objective: str) -> Mapping:
+    return result.space.decode(*(int(part) for part in result.points[objective].mapping_id[0]))
 
 
 def _zigzag_choices(
     layer: Layer, design: Design, architecture: Architecture, objectives: Sequence[str], control: Control
-) -> dict[str, Evaluation]:
-    """Return what ZigZag's mapper would choose for each objective, costed as the optimum is."""
+) -> dict[str, Mapping]:
+    """Return what ZigZag's mapper would choose for each objective."""
     best: dict[str, tuple[float, SearchResult]] = {}
     tried = 0
     # The loops of the complete space.
@@ -609,11 +620,7 @@ def _zigzag_choices(
             break
     if not tried:
         raise SearchError(f"{layer.name} on {design.name}: none of the spatial mappings that ZigZag would try fits")
-    found = {}
-    for objective, (_, result) in best.items():
-        identity = (int(part) for part in result.points[objective].mapping_id[0])
-        found[objective] = evaluate(layer, architecture, result.space.decode(*identity))
-    return found
+    return {objective: _mapping(result, objective) for objective, (_, result) in best.items()}
 
 
 def _parts(evaluation: Evaluation) -> dict[str, float]:
