@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -56,6 +57,46 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     peak.add_argument("--variant", default="paper", metavar="MODEL", help="paper (default), zigzag-imc or zigzag")
     technology_options(peak)
     _save(peak)
+
+    compare = command("compare", _compare, "analog against digital macros on networks, every layer mapped optimally")
+    compare.add_argument(
+        "workload", nargs="*", metavar="WORKLOAD", help="zoo names or files (default: the four of MLPerf Tiny)"
+    )
+    compare.add_argument(
+        "--kind", nargs="+", default=["analog", "digital"], metavar="KIND", help="analog, digital, or both"
+    )
+    compare.add_argument(
+        "--size", nargs="+", type=int, metavar="N", help="cells a side of a macro (default: 32 to 1024, the paper's)"
+    )
+    compare.add_argument(
+        "--macros", nargs="+", type=int, default=[1], metavar="N", help="macros side by side (default: 1)"
+    )
+    compare.add_argument(
+        "--equal",
+        nargs="+",
+        default=[],
+        metavar="WHAT=N",
+        help="also as many macros as make the capacity, or area, of one macro of N x N cells: capacity=256, area=128",
+    )
+    compare.add_argument(
+        "--objective", nargs="+", default=["energy", "latency", "edp"], metavar="WHAT", help="default: all three"
+    )
+    compare.add_argument(
+        "--partial-sum-bits",
+        type=int,
+        default=8,
+        metavar="N",
+        help="width of output registers (default: 8, the paper's)",
+    )
+    compare.add_argument(
+        "--memory", default="cacti_28nm", metavar="SOURCE", help="costs of cells and buffer, see memory"
+    )
+    compare.add_argument("--variant", default="paper", metavar="MODEL", help="paper (default), zigzag-imc or zigzag")
+    technology_options(compare)
+    compare.add_argument("--threads", type=int, metavar="N", help="default: one for each processor")
+    compare.add_argument("--csv", metavar="FILE", help="write one row for each layer, design, objective and mapper")
+    compare.add_argument("--quiet", action="store_true", help="no announcement and no progress bar")
+    _save(compare)
 
     memory = command("memory", _memory, "what an access to a memory costs, and who says so")
     memory.add_argument("source", nargs="?", default="cacti_28nm", metavar="SOURCE",
@@ -132,6 +173,58 @@ def _peak(options: argparse.Namespace) -> int:
     data = {"variant": options.variant, "points": [point.to_dict() for point in points]}
     _show(options, "peak", data, text.peaks(points), [partial(draw_peaks, points, path) for path in pictures])
     return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from fastmap import text
+    from fastmap.compare import NETWORKS, check, compare, designs, layers_to_search
+    from fastmap.control import Control
+    from fastmap.loading import load_workload
+    from fastmap.peak import PAPER_SIZES
+    from fastmap.pictures import draw_study
+
+    pictures = _pictures(options, "compare")
+    chosen = designs(
+        options.kind,
+        options.size or PAPER_SIZES,
+        options.macros,
+        [_equal(each) for each in options.equal],
+        partial_sum_bits=options.partial_sum_bits,
+        memory=options.memory,
+        variant=options.variant,
+        technology=technology(options),
+    )
+    workloads = [load_workload(name) for name in options.workload or NETWORKS]
+    check(workloads, options.objective)
+    control = options.interrupt.control = Control()
+    options.interrupt.check()
+    layers = layers_to_search(workloads, chosen)
+    if not options.quiet:
+        print(
+            f"{len(workloads)} network{'s' if len(workloads) > 1 else ''} on {len(chosen)} designs: {layers} layers to "
+            f"map for {', '.join(options.objective)}",
+            file=sys.stderr,
+        )
+    with tqdm(total=layers, unit=" layers", disable=True if options.quiet else None, leave=False) as bar:
+        found = compare(
+            workloads, chosen, options.objective, threads=options.threads, progress=bar.update, control=control
+        )
+    _show(
+        options, "compare", found.to_dict(), text.study(found), [partial(draw_study, found, path) for path in pictures]
+    )
+    if options.csv is not None:
+        found.write_csv(options.csv)
+    return 0
+
+
+def _equal(text: str) -> tuple[str, int]:
+    """Read `capacity=256`."""
+    what, _, size = text.partition("=")
+    if what not in ("capacity", "area") or not (size.isascii() and size.isdigit() and 0 < int(size) <= 2**16):
+        raise InputError(f"--equal must look like capacity=256 or area=256, not {text!r}")
+    return what, int(size)
 
 
 def _memory(options: argparse.Namespace) -> int:

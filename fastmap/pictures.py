@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,11 @@ from fastmap.errors import InputError
 from fastmap.text import METRIC_NAMES
 
 if TYPE_CHECKING:
+    from fastmap.compare import Study
     from fastmap.peak import PeakPoint
     from fastmap.validation import ChipValidation
 
-__all__ = ["FORMATS", "check_picture", "draw_peaks", "draw_validation", "picture"]
+__all__ = ["FORMATS", "check_picture", "draw_peaks", "draw_study", "draw_validation", "picture"]
 
 #: File types; the date is kept out of them, so that the same figures give the same file.
 FORMATS: dict[str, dict[str, None]] = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
@@ -25,6 +27,7 @@ _COLOURS = {
     "cells": 0, "lines": 1, "analog_bl_addition": 1, "dacs": 2, "mults": 4, "adcs": 6, "adders": 8, "adders_regular": 8,
     "adders_pv": 9, "accumulators": 10, "accumulator_registers": 11, "pipeline_registers": 12, "clock": 14,
     "input_registers": 13, "output_registers": 12, "buffer": 18, "buffer_reads": 18, "buffer_writes": 19,
+    "array": 2, "input_register": 13, "output_register": 12, "dram": 15,
 }  # fmt: skip
 
 
@@ -128,6 +131,81 @@ def draw_peaks(points: Sequence[PeakPoint], path: str | Path) -> None:
             axis.set_xticks(range(len(points)), names, rotation=90, size=8)
 
     picture(path, (15, 9), draw)
+
+
+def draw_study(study: Study, path: str | Path) -> None:
+    """Draw efficiency by layer type, density and EDP of networks over macro sizes, and where energy goes.
+
+    Raises:
+        InputError: as :func:`check_picture`.
+    """
+    styles = {"analog": ("C1", "o"), "digital": ("C0", "s")}
+    energy = "energy" if "energy" in study.objectives else study.objectives[0]
+    single = [design for design in study.designs if design.macros == 1]
+    several = [design for design in study.designs if design.macros > 1]
+
+    def lines(axis: Any, value: Callable[[Any, str], float | None], scale: str) -> None:
+        for kind, (colour, marker) in styles.items():
+            for mapper in ("optimal", "zigzag"):
+                of_kind = [(each.size, value(each, mapper)) for each in single if each.kind == kind]
+                if of_kind:
+                    label = f"{kind}, {'optimal mapping' if mapper == 'optimal' else 'ZigZag mapper'}"
+                    line = "-" if mapper == "optimal" else ":"
+                    axis.plot(*zip(*of_kind, strict=True), line, marker=marker, color=colour, label=label, markersize=5)
+            for each in several:
+                if each.kind == kind:
+                    at = (each.size, value(each, "optimal"))
+                    axis.plot(
+                        *at, marker, color=colour, label=f"{kind}, several macros", fillstyle="none", markersize=9
+                    )
+                    axis.annotate(f"x{each.macros}", at, size=7, xytext=(6, -3), textcoords="offset points")
+        axis.set(xscale="log", yscale=scale, xlabel="cells a side of a macro")
+        sizes = sorted({design.size for design in study.designs})
+        axis.set_xticks(sizes, [str(size) for size in sizes])
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
+
+    def efficiency(layer_type: str) -> Callable[[Any, str], float | None]:
+        def value(design: Any, mapper: str) -> float | None:
+            total = study.total(design, energy, mapper, layer_type=layer_type)
+            return None if total is None else total.tops_per_watt
+
+        return value
+
+    def mean(objective: str, figure: Callable[[Any, Any], float]) -> Callable[[Any, str], float]:
+        def value(design: Any, mapper: str) -> float:
+            totals = [study.total(design, objective, mapper, network=network) for network in study.networks]
+            logs = [math.log(figure(design, total)) for total in totals]
+            return math.exp(sum(logs) / len(logs))
+
+        return value
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots(2, 4)
+        for axis, layer_type in zip(axes[0], study.layer_types, strict=False):
+            lines(axis, efficiency(layer_type), "linear")
+            axis.set(title=f"{layer_type} layers", ylabel=f"TOPS/W, mapped for {energy}")
+        for axis in axes[0][len(study.layer_types) :]:
+            axis.set_axis_off()
+        latency, edp = (name if name in study.objectives else study.objectives[0] for name in ("latency", "edp"))
+        lines(axes[1][0], mean(latency, lambda design, total: total.tops / design.area_mm2), "log")
+        axes[1][0].set(title="networks, geometric mean", ylabel=f"TOPS/mm2, mapped for {latency}")
+        lines(axes[1][1], mean(edp, lambda _, total: total.edp_pj_ns / 1e6), "log")
+        axes[1][1].set(title="networks, geometric mean", ylabel=f"EDP, fJ s, mapped for {edp}")
+        shown = [name for name in ("conv", "depthwise") if name in study.layer_types]
+        for axis, layer_type in zip(axes[1][2:], shown, strict=False):
+            columns = []
+            for design in single:
+                total = study.total(design, energy, layer_type=layer_type)
+                assert total is not None  # of these types there are layers
+                columns.append({key: value / total.macs * 1e3 for key, value in total.parts_pj.items()})
+            _stack(axis, range(len(single)), columns, 0.8)
+            axis.set(title=f"{layer_type} layers", ylabel=f"fJ per MAC, mapped for {energy}")
+            axis.set_xticks(range(len(single)), [design.name for design in single], rotation=90, size=8)
+        for axis in axes[1][2 + len(shown) :]:
+            axis.set_axis_off()
+
+    picture(path, (18, 9), draw)
 
 
 def _joined(inside: Mapping[str, float], outside: Mapping[str, float]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from fastmap.dimensions import DIRECTIONS, OPERANDS
 if TYPE_CHECKING:
     from fastmap.analysis import Comparison, Distribution, Explanation, Repairs, Totals
     from fastmap.architecture import Architecture
+    from fastmap.compare import Study
     from fastmap.evaluation import Evaluation
     from fastmap.macro import MacroReport
     from fastmap.mapping import Mapping, SpatialMapping
@@ -642,3 +643,156 @@ def memory(cost: MemoryCost, size_bits: int, width_bits: int) -> str:
     )
     title = f"{size_bits:,} bits in words of {width_bits:,}, by {cost.source}"
     return "\n".join([title, *(f"  {name:<8}{value}" for name, value in lines)])
+
+
+def study(found: Study) -> str:
+    """Analog and digital designs on networks: costs by network and layer type, the paper's claims, and the mapper."""
+    designs = [
+        (
+            each.name,
+            f"{each.macros} x {each.size} x {each.size}",
+            f"{each.clock_ns:.4g}",
+            *(f"{value:.4g}" for value in each.area_parts_mm2.values()),
+            f"{each.area_mm2:.4g}",
+            *(f"{value:.4g}" for value in (each.peak.tops, each.peak.tops_per_watt, each.peak.tops_per_mm2)),
+        )
+        for each in found.designs
+    ]
+    area = [f"{name.replace('_', ' ')}, mm2" for name in found.designs[0].area_parts_mm2]
+    header = ("design", "cells", "clock, ns", *area, "all, mm2", "peak TOPS", "peak TOPS/W", "peak TOPS/mm2")
+    parts = [table(header, designs)]
+    for objective in found.objectives:
+        parts.append(_by_network(found, objective))
+        parts.append(_by_type(found, objective))
+    parts += [_spent(found, found.objectives[0]), _pairs(found), _claims(found), _mappers(found)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _by_network(found: Study, objective: str) -> str:
+    title = f"mapped for {objective}"
+    names = [f"{network}, {what}" for network in found.networks for what in ("uJ", "us", "TOPS/W", "TOPS/mm2")]
+    rows = []
+    for design in found.designs:
+        row = [design.name]
+        for network in found.networks:
+            total = found.total(design, objective, network=network)
+            assert total is not None  # every network has layers
+            figures = (total.energy_pj / 1e6, total.latency_ns / 1e3, total.tops_per_watt, total.tops / design.area_mm2)
+            row += [f"{value:.4g}" for value in figures]
+        rows.append(row)
+    return table((title, *names), rows)
+
+
+def _by_type(found: Study, objective: str) -> str:
+    title = f"by layer type, mapped for {objective}"
+    units = ("fJ/MAC", "us", "fJ s", "TOPS/W")
+    names = [f"{layer_type}, {what}" for layer_type in found.layer_types for what in units]
+    rows = []
+    for design in found.designs:
+        row = [design.name]
+        for layer_type in found.layer_types:
+            total = found.total(design, objective, layer_type=layer_type)
+            assert total is not None  # of these types there are layers
+            figures = (
+                total.energy_per_mac_fj,
+                total.latency_ns / 1e3,
+                total.edp_pj_ns / 1e6,
+                total.tops_per_watt,
+            )
+            row += [f"{value:.4g}" for value in figures]
+        rows.append(row)
+    return table((title, *names), rows)
+
+
+def _spent(found: Study, objective: str) -> str:
+    """Where the energy goes, by layer type."""
+    lines = []
+    for layer_type in found.layer_types:
+        spent = {}
+        for design in found.designs:
+            total = found.total(design, objective, layer_type=layer_type)
+            assert total is not None  # of these types there are layers
+            spent[design.name] = {key: value / total.macs * 1e3 for key, value in total.parts_pj.items()}
+            spent[design.name]["total"] = total.energy_per_mac_fj
+        lines.append(_by_row(f"{layer_type}, fJ/MAC, mapped for {objective}", spent))
+    return "\n\n".join(lines)
+
+
+def _claims(found: Study) -> str:
+    """What the paper claims, and what the study says of it."""
+    claims = found.claims()
+    if not claims:
+        return "The paper's claims are about analog beside digital macros of the same size: there are none here."
+    sizes = sorted({size for claim in claims for size in claim.ratios})
+    rows = [
+        (
+            claim.statement,
+            *(
+                (f"{claim.ratios[size]:.3g}" + ("" if size in claim.sizes else " *")) if size in claim.ratios else "-"
+                for size in sizes
+            ),
+            claim.holds,
+        )
+        for claim in claims
+    ]
+    note = "ratio of the better to the worse as claimed, one macro of each size; * where the claim does not speak of it"
+    lines = [table(("claim of the paper", *map(str, sizes), "holds"), rows), note]
+    for layer_type in (*found.layer_types, None):
+        ratios = found.efficiency_ratios(layer_type)
+        if len(ratios) < 2:
+            continue
+        name = layer_type or "all"
+        crossings = found.crossover(layer_type)
+        if crossings:
+            at = " and ".join(f"{size:.0f}" for size in crossings)
+            lines.append(f"{name} layers: analog and digital are equally efficient at about {at} cells a side")
+        else:
+            better = "analog" if min(ratios.values()) > 1 else "digital"
+            lines.append(f"{name} layers: {better} is more efficient at every size")
+    return "\n".join(lines)
+
+
+def _pairs(found: Study) -> str:
+    """Analog over digital of the same size and number, several macros too."""
+    by_shape = {(each.kind, each.size, each.macros): each for each in found.designs}
+    objective = found.objectives[0]
+    rows = []
+    for analog in found.designs:
+        digital = by_shape.get(("digital", analog.size, analog.macros))
+        if analog.kind != "analog" or digital is None:
+            continue
+        row = [analog.name.removeprefix("aimc_")]
+        for layer_type in (*found.layer_types, None):
+            ours, theirs = (found.total(each, objective, layer_type=layer_type) for each in (analog, digital))
+            assert ours is not None  # of these types there are layers
+            assert theirs is not None
+            density = (ours.tops / analog.area_mm2) / (theirs.tops / digital.area_mm2)
+            row += [f"{ours.tops_per_watt / theirs.tops_per_watt:.3f}", f"{density:.3f}"]
+        rows.append(row)
+    if not rows:
+        return ""
+    names = [f"{name}, {unit}" for name in (*found.layer_types, "all") for unit in ("TOPS/W", "TOPS/mm2")]
+    return table((f"analog over digital, mapped for {objective}", *names), rows)
+
+
+def _mappers(found: Study) -> str:
+    """How far ZigZag's choices are above the optimum, and whether they turn a comparison."""
+    rows = []
+    for objective in found.objectives:
+        for layer_type in (*found.layer_types, None):
+            shares = found.excess(objective, layer_type)
+            worst = max(shares, key=lambda name: shares[name])
+            mean = math.exp(sum(math.log1p(share) for share in shares.values()) / len(shares)) - 1.0
+            rows.append((f"{objective}, {layer_type or 'all'} layers", percent(mean), percent(shares[worst]), worst))
+    lines = [table(("ZigZag's mapper above the optimum", "mean", "most", "<at"), rows)]
+    for layer_type in (*found.layer_types, None):
+        best, theirs = (found.efficiency_ratios(layer_type, mapper) for mapper in ("optimal", "zigzag"))
+        turned = [str(size) for size in best if (best[size] > 1.0) != (theirs[size] > 1.0)]
+        if best:
+            moved = max(abs(theirs[size] / best[size] - 1.0) for size in best)
+            what = f"turns at {', '.join(turned)}" if turned else "turns nowhere"
+            lines.append(
+                f"{layer_type or 'all'} layers: with ZigZag's mapper the ratio of analog to digital efficiency differs "
+                f"by up to {percent(moved)}; which is better {what}"
+            )
+    return "\n".join(lines)
