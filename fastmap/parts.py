@@ -164,17 +164,12 @@ class Journal:
         """Units that are finished."""
         return frozenset(unit for part in self.parts for unit in part.units)
 
-    @property
-    def in_order(self) -> list[Part]:
-        """The parts by their units."""
-        return sorted(self.parts, key=lambda part: part.units)
-
     def rows_of(self, unit: int, columns: dict[str, str]) -> RowWriter:
         """A writer for the rows of a unit."""
         with explained(self.folder):
             return RowWriter(self.folder / f"{unit:08d}.h5", columns)
 
-    def add(self, units: Sequence[int], reductions: Any, draws: Any, writer: RowWriter | None) -> None:
+    def add(self, units: Sequence[int], reductions: Any, draws: Any, writer: RowWriter | None) -> Part:
         """Finish a part; on return it is on disk."""
         with explained(self.folder):
             if writer is None:
@@ -190,12 +185,14 @@ class Journal:
             except BaseException:
                 writer.discard()
                 raise
+        part = Part(writer.path, tuple(sorted(units)), writer.count)
         with self._lock:
-            self.parts.append(Part(writer.path, tuple(sorted(units)), writer.count))
+            self.parts.append(part)
+        return part
 
     def reductions(self) -> Iterator[tuple[Any, Any]]:
         """What all parts together found: (reductions, draws of the sample)."""
-        for part in self.in_order:
+        for part in sorted(self.parts, key=lambda part: part.units):
             with open_part(part.path) as file:
                 yield _read_reductions(file["reductions"])
 

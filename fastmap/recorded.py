@@ -37,7 +37,7 @@ from fastmap.keep import Keep, Sample
 from fastmap.kernels.exhaustive import SEGMENT_ORDERS
 from fastmap.kernels.reduce import COSTED, EVALUATED
 from fastmap.mapspace import Mapspace
-from fastmap.parts import CHUNK, Journal, compress
+from fastmap.parts import CHUNK, Journal, Part, compress
 from fastmap.result import OBJECTIVES, Kept, SearchResult
 from fastmap.text import readable_time
 
@@ -294,6 +294,7 @@ class _Run:
         self._lock = threading.Lock()
         self._merged = new_reductions(top)
         self._sample = Sample(keep.sample_size, keep.seed)
+        self._parts = list(journal.parts)  # those whose figures are merged
         for reductions, draws in journal.reductions():
             self._take(reductions, draws)
         self._working: dict[int, int] = {}  # worker -> mappings of the unit that it works at
@@ -315,8 +316,10 @@ class _Run:
         self._published = (len(self.journal.parts), now)
         return True
 
-    def _take(self, reductions: Any, draws: Any) -> None:
+    def _take(self, reductions: Any, draws: Any, part: Part | None = None) -> None:
         with self._lock:
+            if part is not None:
+                self._parts.append(part)
             self._merged = merge_reductions([self._merged, reductions], self.top)
             self._sample.add(draws)
 
@@ -359,8 +362,7 @@ class _Run:
                 writer.discard()
             self._partial.append((reductions, sample.draws))
         elif writer is not None:
-            self.journal.add([unit], reductions, sample.draws, writer)
-            self._take(reductions, sample.draws)
+            self._take(reductions, sample.draws, self.journal.add([unit], reductions, sample.draws, writer))
             self._working[worker] = 0
         else:
             self._checkpoint(worker, unit, reductions, sample.draws)
@@ -388,10 +390,11 @@ class _Run:
         """What is finished."""
         with self._lock:
             merged, draws = self._merged, self._sample.draws
+            parts = sorted(self._parts, key=lambda part: part.units)
         kept = Kept(
             self.keep.describe(),
             self.best,
-            tuple((part.path, part.rows) for part in self.journal.in_order) if self.keep.rows else (),
+            tuple((part.path, part.rows) for part in parts) if self.keep.rows else (),
             self.types if self.keep.rows else {},
             self._sample_columns(draws) if self.keep.sample_size else None,
         )
