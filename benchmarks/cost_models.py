@@ -38,9 +38,10 @@ sys.path.insert(0, str(ROOT))
 
 import fastmap as fm  # noqa: E402
 from fastmap import text, zoo  # noqa: E402
-from fastmap.analysis import needed_iterations, value_of, with_iterations  # noqa: E402
+from fastmap.comparison import value_of  # noqa: E402
 from fastmap.errors import MappingError, SearchError  # noqa: E402
 from fastmap.lowering import REPAIRS  # noqa: E402
+from fastmap.repair_effects import needed_iterations, with_iterations  # noqa: E402
 
 NETWORKS = ("ds_cnn", "resnet8", "mobilenet_v1_025", "autoencoder", "resnet18", "mobilenet_v2")
 ARCHITECTURES = ("aimc", "dimc", "aimc_4level")

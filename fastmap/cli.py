@@ -524,9 +524,10 @@ def _network_dict(result: NetworkResult) -> dict[str, Any]:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from fastmap import text
-    from fastmap.analysis import compare, repairs
+    from fastmap.comparison import compare
     from fastmap.evaluation import evaluate
     from fastmap.loading import load_architecture, load_mapping
+    from fastmap.repair_effects import repairs
 
     if options.objective is not None and not options.compare:
         raise InputError("--objective belongs to --compare: the cost of a mapping has none")
@@ -560,7 +561,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     from fastmap import text
-    from fastmap.analysis import explain
+    from fastmap.explanation import explain
     from fastmap.loading import load_architecture
 
     workload = _load_workload(options)

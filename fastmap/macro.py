@@ -184,12 +184,12 @@ def _checked_macro(
     if is_analog:
         if adc_bits is None or not (_is_number(adc_bits) and 0 < adc_bits < math.inf):
             raise InputError(f"adc_bits of an analog macro must be a positive number, not {adc_bits!r}")
-        if not _is_power_of_two(weight_bits):
+        if not is_power_of_two(weight_bits):
             raise InputError(f"weight_bits of an analog macro must be a power of two, not {weight_bits}")
     else:
-        if rows < 2 or not _is_power_of_two(rows):
+        if rows < 2 or not is_power_of_two(rows):
             raise InputError(f"rows of a digital macro must be a power of two and at least 2, not {rows}")
-        if not _is_power_of_two(bits_per_cycle):
+        if not is_power_of_two(bits_per_cycle):
             raise InputError(f"bits_per_cycle of a digital macro must be a power of two, not {bits_per_cycle}")
     return Macro(
         is_analog=is_analog,
@@ -242,5 +242,6 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_power_of_two(value: int) -> bool:
+def is_power_of_two(value: int) -> bool:
+    """Whether it is 1, 2, 4, 8 ..."""
     return value & (value - 1) == 0

@@ -179,11 +179,11 @@ def _compare(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from fastmap import text
-    from fastmap.compare import NETWORKS, check, compare, designs, layers_to_search
     from fastmap.control import Control
     from fastmap.loading import load_workload
     from fastmap.peak import PAPER_SIZES
     from fastmap.pictures import draw_study
+    from fastmap.study import NETWORKS, check, compare, designs, layers_to_search
 
     pictures = _pictures(options, "compare")
     chosen = designs(

@@ -34,6 +34,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from fastmap.architecture import Architecture
 from fastmap.layer import Layer
 from fastmap.loading import load_workload
@@ -363,10 +365,9 @@ def _products(primes: Sequence[int]) -> list[int]:
 
 
 def _prime_factors(number: int) -> list[int]:
-    found, divisor = [], 2
-    while number > 1:
-        while number % divisor == 0:
-            found.append(divisor)
-            number //= divisor
-        divisor += 1
-    return found
+    from fastmap.kernels.orders import prime_factors
+    from fastmap.kernels.problem import MAX_LOOPS
+
+    factors = np.empty(MAX_LOOPS, np.int64)
+    count = prime_factors(number, factors)
+    return [int(factor) for factor in factors[:count]]

@@ -13,6 +13,7 @@ from fastmap.architecture import Architecture, Array, Memory, Port, transfers_of
 from fastmap.dimensions import READING
 from fastmap.errors import InputError
 from fastmap.layer import Layer
+from fastmap.macro import is_power_of_two
 from fastmap.mapping import Constraints
 from fastmap.memory_costs import DEFAULT_SRAM, memory_cost
 from fastmap.peak import BITS_PER_CYCLE, BUFFER_BITS, paper_adc_bits
@@ -70,12 +71,12 @@ def paper_system(
 
     if kind not in BITS_PER_CYCLE:
         raise InputError(f"kind must be one of {', '.join(BITS_PER_CYCLE)}, not {kind!r}")
-    if not (_is_power_of_two(size) and size >= OPERAND_BITS):
+    if not (is_power_of_two(size) and size >= OPERAND_BITS):
         raise InputError(
             f"size must be a power of two and at least {OPERAND_BITS}, not {size}: a row holds whole weights, adder "
             "trees are binary, and the buffer holds whole words"
         )
-    if not (_is_power_of_two(macros) and macros <= MAX_MACROS):
+    if not (is_power_of_two(macros) and macros <= MAX_MACROS):
         raise InputError(f"macros must be a power of two from 1 to {MAX_MACROS}, not {macros}")
     if not 1 <= partial_sum_bits <= 64:
         raise InputError(f"partial_sum_bits must be a number from 1 to 64, not {partial_sum_bits}")
@@ -173,10 +174,6 @@ def fits_buffer(layer: Layer, buffer_bits: int = BUFFER_BITS) -> bool:
     for size in outputs:
         held *= size
     return inputs + held <= buffer_bits
-
-
-def _is_power_of_two(number: int) -> bool:
-    return number > 0 and number & (number - 1) == 0
 
 
 def _memory(

@@ -162,7 +162,7 @@ def _sensitivity(options: argparse.Namespace, sources: list[Source], objective: 
     from tqdm import tqdm
 
     from fastmap import plots, text
-    from fastmap.analysis import FACTORS, resources, sensitivity
+    from fastmap.explanation import FACTORS, resources, sensitivity
 
     source = _single(sources)
     result = source.result

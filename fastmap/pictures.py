@@ -12,8 +12,8 @@ from fastmap.errors import InputError
 from fastmap.text import METRIC_NAMES
 
 if TYPE_CHECKING:
-    from fastmap.compare import Study
     from fastmap.peak import PeakPoint
+    from fastmap.study import Study
     from fastmap.validation import ChipValidation
 
 __all__ = ["FORMATS", "check_picture", "draw_peaks", "draw_study", "draw_validation", "picture"]

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from fastmap import text
-from fastmap.analysis import FACTORS, HISTOGRAMS, Curve, value_of
+from fastmap.comparison import HISTOGRAMS, value_of
 from fastmap.errors import InputError
 from fastmap.evaluation import array_clock_ns
+from fastmap.explanation import FACTORS, Curve
 from fastmap.mine import Source
 from fastmap.pictures import picture
 from fastmap.views import (

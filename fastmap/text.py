@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 from fastmap.dimensions import DIRECTIONS, OPERANDS
 
 if TYPE_CHECKING:
-    from fastmap.analysis import Comparison, Distribution, Explanation, Repairs, Totals
     from fastmap.architecture import Architecture
-    from fastmap.compare import Study
+    from fastmap.comparison import Comparison, Distribution
     from fastmap.evaluation import Evaluation
+    from fastmap.explanation import Explanation
     from fastmap.macro import MacroReport
     from fastmap.mapping import Mapping, SpatialMapping
     from fastmap.memory_costs import MemoryCost
     from fastmap.peak import PeakPoint
+    from fastmap.repair_effects import Repairs, Totals
     from fastmap.result import NetworkResult, SearchResult
+    from fastmap.study import Study
     from fastmap.validation import ChipValidation, Figures, FurtherValidation
 
 #: SI prefixes by power of 1000.

@@ -12,9 +12,9 @@ import numpy as np
 
 from fastmap import exploration, mine
 from fastmap._spec import closest, listed, shown
-from fastmap.analysis import Distribution, enumerated, needed_iterations, objective_of, value_of, with_iterations
 from fastmap.architecture import Architecture
 from fastmap.columns import COSTS, IDENTITY, WEIGHT, Block
+from fastmap.comparison import Distribution, enumerated, objective_of, value_of
 from fastmap.dimensions import DIRECTIONS, OPERANDS
 from fastmap.errors import InputError, MappingError, SearchError
 from fastmap.evaluation import Evaluation, array_clock_ns, evaluate
@@ -23,6 +23,7 @@ from fastmap.loading import load_mapping
 from fastmap.lowering import REPAIRS
 from fastmap.mapping import Constraints
 from fastmap.mine import Source
+from fastmap.repair_effects import needed_iterations, with_iterations
 from fastmap.result import SearchResult
 from fastmap.store import contents
 

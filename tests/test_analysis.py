@@ -13,29 +13,18 @@ from typing import Any
 import pytest
 
 import fastmap as fm
-from fastmap import analysis, exploration, text
-from fastmap.analysis import (
-    REPAIRS,
-    always_fits,
-    compare,
-    explain,
-    port_groups,
-    repairs,
-    sampled,
-    stationary,
-    value_of,
-    widened,
-    wilson,
-    with_iterations,
-)
+from fastmap import comparison, explanation, exploration, text
 from fastmap.cli import main
+from fastmap.comparison import compare, sampled, value_of, wilson
 from fastmap.dimensions import DIRECTIONS, OPERANDS, READING
 from fastmap.errors import InputError, MappingError
 from fastmap.evaluation import evaluate, evaluate_repaired
+from fastmap.explanation import always_fits, explain, port_groups, stationary, widened
 from fastmap.layer import Layer
 from fastmap.loading import load_architecture
 from fastmap.mapping import Constraints, Mapping
 from fastmap.mapspace import Mapspace
+from fastmap.repair_effects import REPAIRS, repairs, with_iterations
 
 from .problems import problem
 
@@ -245,7 +234,7 @@ def test_place_among_all_mappings(
         margin = 1e-12 if exact.distribution.confidence is None else 0.01
         assert exact.distribution.low - margin <= better <= exact.distribution.high + margin
         assert exact.distribution.high - exact.distribution.low < 0.05
-        monkeypatch.setattr(analysis, "ENUMERABLE", 0)
+        monkeypatch.setattr(comparison, "ENUMERABLE", 0)
         drawn = compare(layer, AIMC, mapping, objective, constraints=constraints, samples=1500)
         monkeypatch.undo()
         assert drawn.distribution.method == "sample"
@@ -260,7 +249,7 @@ def test_place_among_all_mappings(
 def test_samples_count_the_mappings_that_fit(everything: list[tuple[float, float, Mapping]]) -> None:
     layer = Layer(name="tiny", K=6, C=4, OX=3, FX=3)
     space = Mapspace.build(layer, AIMC, Constraints.from_dict(FIXED))
-    sampler = analysis.Sampler(space)
+    sampler = comparison.Sampler(space)
     drawn = [sampler.draw() for _ in range(6000)]
     weights = [0.0 if each is None else each[0] for each in drawn]
     assert space.size * math.fsum(weights) / len(weights) == pytest.approx(len(everything), rel=0.05)
@@ -286,7 +275,7 @@ def test_samples_keep_to_the_constraints(rules: dict[str, Any]) -> None:
     found = exploration.search(layer, AIMC, "energy", "exhaustive", constraints=space.constraints, top=1000)
     points = found.points["energy"]
     allowed = {(round(float(e), 3), float(c)) for e, c in zip(points.energy_pj, points.latency_cycles, strict=True)}
-    sampler = analysis.Sampler(space)
+    sampler = comparison.Sampler(space)
     drawn = [each for each in (sampler.draw() for _ in range(1500)) if each is not None]
     assert {(round(e, 3), c) for _, e, c in drawn} <= allowed
     assert len(drawn) > 20
@@ -340,9 +329,9 @@ def test_words_of_a_difference() -> None:
     cuts = {"W": [1, 2], "I": [0, 0, 2], "O": [0, 2, 2]}
     bad = Mapping.from_dict(given | {"temporal": [["OX", 4], ["K", 2]], "allocation": cuts})
     mine, best = (evaluate(layer, AIMC, mapping) for mapping in (bad, good))
-    words = {(each.operand, each.memory): each.words for each in analysis.differences(mine, best)}
+    words = {(each.operand, each.memory): each.words for each in comparison.differences(mine, best)}
     assert words["I", "dram"].endswith(": it is read twice, the optimum reads it once")
-    assert analysis.differences(best, best) == []
+    assert comparison.differences(best, best) == []
 
 
 def test_a_mapping_that_the_space_does_not_hold() -> None:
@@ -368,12 +357,12 @@ def test_comparison_refuses_nonsense() -> None:
 
 
 @pytest.fixture(scope="module")
-def explained() -> list[analysis.Explanation]:
+def explained() -> list[explanation.Explanation]:
     constraints = Constraints.from_dict(FIXED)
     return [explain(TINY, AIMC, objective, constraints=constraints) for objective in ("energy", "latency", "edp")]
 
 
-def test_energies_and_moves_are_those_of_the_optimum(explained: list[analysis.Explanation]) -> None:
+def test_energies_and_moves_are_those_of_the_optimum(explained: list[explanation.Explanation]) -> None:
     for found in explained:
         best = exploration.search(TINY, AIMC, found.objective, constraints=Constraints.from_dict(FIXED)).best[0]
         assert found.value == pytest.approx(value_of(best, found.objective))
@@ -383,7 +372,7 @@ def test_energies_and_moves_are_those_of_the_optimum(explained: list[analysis.Ex
         assert set(data["moves_per_element"]) == set(OPERANDS)
 
 
-def test_prices_are_found_by_searching_again(explained: list[analysis.Explanation]) -> None:
+def test_prices_are_found_by_searching_again(explained: list[explanation.Explanation]) -> None:
     constraints = Constraints.from_dict(FIXED)
     for found in explained:
         changes = [price.change for price in found.prices]
@@ -410,7 +399,7 @@ def test_bandwidth_that_binds() -> None:
     assert (first.memory, first.change < 0) == ("dram", True)
 
 
-def test_alternatives_keep_their_operand(explained: list[analysis.Explanation]) -> None:
+def test_alternatives_keep_their_operand(explained: list[explanation.Explanation]) -> None:
     for found in explained:
         assert {each.operand for each in found.alternatives} == set(OPERANDS)
         for each in found.alternatives:
@@ -447,7 +436,7 @@ def test_wider_ports_move_the_same_energy_faster(name: str) -> None:
     for index, memory in enumerate(architecture.memories):
         for group in port_groups(memory):
             memories = list(architecture.memories)
-            memories[index] = widened(memory, group)
+            memories[index] = widened(memory, group, 2)
             after = evaluate(layer, architecture.model_copy(update={"memories": tuple(memories)}), mapping)
             assert after.energy_pj.total == pytest.approx(before.energy_pj.total, rel=1e-12)
             assert after.latency_cycles.total <= before.latency_cycles.total

@@ -9,7 +9,6 @@ import random
 import numpy as np
 import pytest
 
-from fastmap.analysis import DESCRIPTIONS
 from fastmap.errors import InputError, MappingError
 from fastmap.evaluation import evaluate, evaluate_repaired
 from fastmap.exploration import search
@@ -21,6 +20,7 @@ from fastmap.loading import load_architecture
 from fastmap.lowering import REPAIRS, lower, lower_spatial, new_record
 from fastmap.mapping import Constraints, Mapping
 from fastmap.mapspace import Mapspace
+from fastmap.repair_effects import DESCRIPTIONS
 
 AIMC = load_architecture("aimc")
 BANKS = load_architecture("dimc_64x64_4banks")

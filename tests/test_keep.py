@@ -22,7 +22,7 @@ from fastmap.columns import COSTS, IDENTITY, WEIGHT
 from fastmap.control import Control
 from fastmap.errors import FastmapError, InputError, StoreError
 from fastmap.keep import Keep, Sample
-from fastmap.kernels.reduce import OFFER
+from fastmap.kernels.reduce import EVALUATED, OFFER
 from fastmap.mapping import Constraints
 from fastmap.mapspace import Mapspace
 from fastmap.result import SearchResult
@@ -418,6 +418,29 @@ def test_killed_at_random_and_resumed(
         assert content(path) == expected
     assert kills >= (35 if keep == "rows" else 15)
     assert took_over > rounds
+
+
+def test_a_result_never_names_rows_whose_figures_it_lacks(
+    tmp_path: Path, layer: fm.Layer, aimc: fm.Architecture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Published at the worst moment: a part is on disk, but not yet in the figures."""
+    take = recorded._Run._take
+    published = []
+
+    def between(self: Any, reductions: Any, draws: Any, part: Any = None) -> None:
+        if part is not None and self._merged.totals[EVALUATED] > 0:
+            found = self.result("edp", {})
+            rows = 0
+            for path, _ in found.kept.parts:
+                with h5py.File(path, "r") as file:
+                    rows += int(file["rows"][WEIGHT][...].sum())
+            published.append((rows, found.statistics["mappings_fitting"]))
+        take(self, reductions, draws, part)
+
+    monkeypatch.setattr(recorded._Run, "_take", between)
+    run(layer, aimc, tmp_path / "r.h5", constraints=WIDE, threads=1)
+    assert len(published) > 1
+    assert all(rows == fitting for rows, fitting in published)
 
 
 def stopped(layer: fm.Layer, aimc: fm.Architecture, path: Path, **options: Any) -> SearchResult:

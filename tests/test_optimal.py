@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from fastmap import optimal
 from fastmap.architecture import Architecture
+from fastmap.control import Control
 from fastmap.errors import FastmapError, InputError, SearchError
-from fastmap.exploration import Options, search_space
+from fastmap.exploration import Options, search, search_space
+from fastmap.kernels.problem import SCRATCH, UNROLLING
 from fastmap.layer import Layer
 from fastmap.loading import load_architecture, load_workload
+from fastmap.lowering import new_record
 from fastmap.mapping import Constraints
 from fastmap.mapspace import Mapspace
 from fastmap.result import Points, SearchResult
@@ -288,3 +294,52 @@ def test_the_mapping_found_does_not_depend_on_threads(network: str, name: str, o
         found = search_space(space, Options(objective, threads=threads))
         assert found.points[objective].mapping_id.tolist() == alone.points[objective].mapping_id.tolist()
         assert found.points[objective].energy_pj.tolist() == alone.points[objective].energy_pj.tolist()
+
+
+@pytest.mark.parametrize(
+    ("network", "layer", "architecture"), [("resnet8", "conv5", "aimc"), ("ds_cnn", "fc", "aimc_4level")]
+)
+def test_equals_of_an_earlier_place_are_not_looked_for(network: str, layer: str, architecture: str) -> None:
+    """Of mappings that cost the same (but for rounding) that of the earlier place wins, whoever is faster."""
+    found = search(load_workload(network)[layer], load_architecture(architecture), "edp", threads=1)
+    best = found.best[0]
+    value = best.energy_pj.total * best.latency_cycles.total
+
+    def second(running: set[int]) -> optimal.Solver:
+        """Search the second spatial mapping; in the first, perhaps still ``running``, the best value was found."""
+        solver = optimal.Solver(found.space, optimal._goal("edp", None, None, 0.0), Control(), workers=2)
+        solver.looking = False
+        solver.running = running
+        solver.values[0] = solver.best_known[0] = value
+        solver._search(1, new_record(UNROLLING), new_record(SCRATCH), solver._others(1, 1), solver._known())
+        return solver
+
+    assert second({0}).found == []
+    (equal,) = second(set()).found
+    assert equal.value == pytest.approx(value, rel=1e-12)
+    first = replace(equal, value=value, place=0)
+    assert first.wins(equal)
+    assert not equal.wins(first)
+
+
+def test_points_of_a_front_that_differ_by_rounding_are_those_of_the_earliest_place() -> None:
+    found = search(load_workload("ds_cnn")["fc"], load_architecture("dimc"), "edp", threads=1)
+    mapping = found.best[0].mapping
+
+    def joined(order: tuple[int, ...]) -> list[tuple[int, float, float]]:
+        solver = optimal.Solver(found.space, optimal._goal("pareto", None, None, 0.0), Control())
+        points = [
+            (2, 10.0, 5.0),
+            (1, 10.0 * (1 + 1e-15), 5.0),
+            (3, 9.0, 7.0),
+            (4, 10.0 * (1 - 1e-15), 6.0),
+            (0, 12.0, 4.0),
+        ]
+        for i in order:
+            place, energy_pj, latency_cycles = points[i]
+            solver._join([optimal.Best(0.0, place, energy_pj, latency_cycles, 0, mapping)])
+        return [(each.place, each.energy_pj, each.latency_cycles) for each in solver.found]
+
+    expected = [(3, 9.0, 7.0), (1, 10.0 * (1 + 1e-15), 5.0), (0, 12.0, 4.0)]
+    for order in itertools.permutations(range(5)):
+        assert joined(order) == expected

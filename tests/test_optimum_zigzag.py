@@ -11,7 +11,7 @@ import yaml
 
 import fastmap as fm
 from benchmarks import zigzag_search
-from fastmap.analysis import repairs
+from fastmap.repair_effects import repairs
 
 from .problems import deviation
 from .reference import zigzag_live

@@ -180,3 +180,9 @@ def test_the_source_tree_runs_without_installation(tmp_path: Path) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, env=environment, check=True
     )
     assert Path(done.stdout.strip()) == ROOT / "kernels" / "orders.py"
+
+
+def test_no_module_hides_a_public_name() -> None:
+    """Importing ``fastmap.search``, were there such a module, would replace the function of this name."""
+    modules = {path.stem for path in Path(fastmap.__file__).parent.iterdir()}
+    assert not modules & set(fastmap.__all__)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastmap as fm
-from fastmap import analysis, mine, plots, views
+from fastmap import comparison, explanation, mine, plots, views
 from fastmap.cli import main
 from fastmap.columns import IDENTITY
 from fastmap.errors import InputError
@@ -83,7 +83,7 @@ def test_the_best_of_a_front_is_the_optimum(folder: Path, objective: str) -> Non
     source = source_of(folder / "front.h5")
     found = mine.evaluation(source, views.best_identity(source, objective))
     optimum = fm.search(RESNET8["conv9"], AIMC, objective).best[0]
-    assert analysis.value_of(found, objective) == pytest.approx(analysis.value_of(optimum, objective), rel=1e-12)
+    assert comparison.value_of(found, objective) == pytest.approx(comparison.value_of(optimum, objective), rel=1e-12)
 
 
 def test_a_density_counts_every_mapping(folder: Path) -> None:
@@ -129,7 +129,7 @@ def test_marks_stand_where_the_rows_say(folder: Path) -> None:
     for mark in views.marks(source, "energy", [folder / "mine.yaml"]):
         for objective, values in (("energy", energy), ("latency", cycles), ("edp", energy * (cycles * clock))):
             place = views.place_in_distribution(source.result, mark, objective)
-            value = analysis.value_of(mark.cost, objective)
+            value = comparison.value_of(mark.cost, objective)
             better = weights[values < value * (1 - 1e-9)].sum() / weights.sum()
             assert place.low <= better <= place.high
     assert better > 0  # of the last mark, which is no optimum
@@ -193,9 +193,9 @@ def test_a_roofline_by_hand(folder: Path) -> None:
 
 def test_curves_agree_with_prices_and_only_gain_from_room() -> None:
     fc = RESNET8["fc"]
-    curves = analysis.sensitivity(fc, DIMC, "edp")
-    explained = analysis.explain(fc, DIMC, "edp")
-    here, twice = analysis.FACTORS.index(1.0), analysis.FACTORS.index(2.0)
+    curves = explanation.sensitivity(fc, DIMC, "edp")
+    explained = explanation.explain(fc, DIMC, "edp")
+    here, twice = explanation.FACTORS.index(1.0), explanation.FACTORS.index(2.0)
     prices = {(price.resource, price.memory, price.ports): price.value for price in explained.prices}
     assert {(curve.resource, curve.memory, curve.ports) for curve in curves} == set(prices)
     for curve in curves:
@@ -220,7 +220,7 @@ def test_the_choice_of_zigzag_is_what_zigzag_chooses(network: str, name: str) ->
     assert ours.edp_pj_ns / ours.clock_ns == pytest.approx(theirs.energy_pj * theirs.latency_cycles, rel=1e-9)
     corrected = views.zigzag_choice(layer, AIMC, "corrected")
     assert corrected.mapping.spatial == ours.mapping.spatial
-    assert analysis.value_of(corrected, "edp") >= fm.search(layer, AIMC).value(0) * (1 - 1e-12)
+    assert comparison.value_of(corrected, "edp") >= fm.search(layer, AIMC).value(0) * (1 - 1e-12)
 
 
 # ------------------------------------------------------------------------------------------------------------- pictures

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 import fastmap as fm
 from fastmap import text
-from fastmap.analysis import Distribution, Repair, Repairs, Totals
+from fastmap.comparison import Distribution
 from fastmap.dimensions import DIRECTIONS, OPERANDS
 from fastmap.exploration import Options, plan_network, search_network
 from fastmap.macro import architecture_report
 from fastmap.mapping import Constraints
+from fastmap.repair_effects import Repair, Repairs, Totals
 from fastmap.result import NetworkResult
 
 POWERS = {"Y": 24, "Z": 21, "E": 18, "P": 15, "T": 12, "G": 9, "M": 6, "k": 3, "": 0} | {

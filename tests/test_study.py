@@ -13,7 +13,6 @@ import pytest
 
 import fastmap as fm
 from fastmap.cli import main
-from fastmap.compare import MAPPERS, Design, Entry, Study, compare, designs, layers_to_search
 from fastmap.errors import InputError
 from fastmap.evaluation import evaluate
 from fastmap.layer import Layer
@@ -21,6 +20,7 @@ from fastmap.mapping import Mapping
 from fastmap.paper_system import MAX_WORD_BITS, fits_buffer, mapping_rules, paper_system
 from fastmap.peak import peak_point
 from fastmap.result import OBJECTIVES
+from fastmap.study import MAPPERS, Design, Entry, Study, compare, designs, layers_to_search
 from fastmap.workload import Workload
 
 RESULTS = Path(__file__).parents[1] / "results"
