@@ -136,7 +136,8 @@ def _check_files(options: argparse.Namespace) -> int:
             for problem in problems:
                 print(f"{file}: {problem}")
             if not problems:
-                print(f"{file}: sound; {len(contents(file))} results")
+                found_there = len(contents(file))
+                print(f"{file}: sound; {found_there} result{'s' if found_there > 1 else ''}")
     return 2 if any(found.values()) else 0
 
 
