@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import allocating
 from .macro import array_energy_pj, array_energy_total_pj
 from .problem import (
     FRACTIONAL,
@@ -24,7 +24,7 @@ from .problem import (
 WORD_LINES, BIT_LINES = range(2)  # array dimension 0 runs along the word line (columns), 1 along the bit line (rows)
 
 
-@kernel
+@allocating
 def filled_array(problem, array_dim, loop_dim, factor, units):
     """Rows that receive an input and columns that hold weights in one macro (ZigZag 3.9.1, imc_unit).
 
@@ -88,13 +88,13 @@ def filled_array(problem, array_dim, loop_dim, factor, units):
     return rows, columns, weights
 
 
-@kernel
+@allocating
 def rows_needed(problem, array_dim, loop_dim, factor):
     """Rows of the array that a spatial mapping (int64[n] factors) needs."""
     return filled_array(problem, array_dim, loop_dim, factor, factor.astype(np.float64))[0]
 
 
-@kernel
+@allocating
 def array_use(problem, unrolling, array_dim, loop_dim, factor):
     """Mapped rows and columns of one macro, and its activations, summed over the banks.
 
@@ -121,7 +121,7 @@ def array_use(problem, unrolling, array_dim, loop_dim, factor):
     return rows, weights / columns, columns, activations
 
 
-@kernel
+@allocating
 def array_energies_pj(problem, unrolling, macro, technology, variant, array_dim, loop_dim, candidates, energies_pj):
     """Array energy of the layer for every candidate spatial mapping (int64[S, n] factors), without precharging."""
     for i in range(candidates.shape[0]):

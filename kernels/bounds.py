@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._jit import formula, kernel
+from ._jit import allocating, formula, kernel
 from .allocate import FIT_TOLERANCE, held_bits
 from .problem import (
     FRACTIONAL,
@@ -425,7 +425,7 @@ def fill_loading_bounds(problem, states, traffic, fit, loading):
                     loading[row, s] = first_cycles(problem, traffic, o, k, s, states[s, CYCLES_ABOVE], lowest_bits)
 
 
-@kernel
+@allocating
 def trace_path(problem, predecessor, fit, cost, paths, rows, at):
     """Boundaries of one of the cheapest paths (``fill_joint_paths``): int64[n] each, filled; returns how many.
 
@@ -458,7 +458,7 @@ def trace_path(problem, predecessor, fit, cost, paths, rows, at):
     return n
 
 
-@kernel
+@allocating
 def score_stalls(problem, bounds, rows, at, n, score):
     """Raise the stalls of each port (BUSY, STALLED: float64[P, 2]) to what they add up to along a path.
 
@@ -599,7 +599,7 @@ def place_inputs(problem, fit, cost, s, here):
                     here[j] = min(here[j], here[j - stride_i] + added)
 
 
-@kernel
+@allocating
 def new_bounds(problem, lattice, energy_pj, energy_to_go):
     """The ``Bounds`` of a candidate, with those of energy and no lane."""
     total = lattice.states.shape[0]
@@ -658,7 +658,7 @@ def _join_lane(problem, lattice, tables, bounds, lane):
     fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, to_go)
 
 
-@kernel
+@allocating
 def begin_lanes(problem, lattice, tables, bounds):
     """Fill the loading and the transfers, and begin the lanes up to LOADING.
 
@@ -726,7 +726,7 @@ def join_first_lanes(problem, lattice, tables, bounds):
         _join_lane(problem, lattice, tables, bounds, lane)
 
 
-@kernel
+@allocating
 def add_stall_lanes(problem, lattice, tables, bounds):
     """Add lanes of the stalls that the best paths for energy and for the other lanes would suffer."""
     fit = tables.fit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import formula, kernel
+from ._jit import allocating, formula, kernel
 from .allocate import held_bits
 from .bounds import ROUNDING, boundary_window, fill_least, most_bits, narrowest_bits, recurring_cycles
 from .problem import (
@@ -42,7 +42,7 @@ from .traffic import (
 EMPTY, STILL, PROBE, ALL = range(4)
 
 
-@kernel
+@allocating
 def candidate_bounds(problem, unrolling, scratch, array_dim, loop_dim, candidates, array_pj, bounds):
     """The least energy (pJ) and latency (cycles) of each candidate, from what every mapping must do: float64[S, 2].
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import allocating, kernel
 from .allocate import FIT_TOLERANCE, held_bits
 from .bounds import count_tuples, most_bits, place_inputs, tuple_number
 from .problem import I, O, W
@@ -13,7 +13,7 @@ from .traffic import REDUCES_ABOVE, element_bits
 MAX_RISES, PRICE_STEPS = 40, 3  # of the price of a memory's capacity: times that it is raised, and refined
 
 
-@kernel
+@allocating
 def priced_energy_pj(problem, unrolling, lattice, tables, energy_pj, least, enough):
     """Least energy of all boundaries of a mapping, with the capacity that operands share and the true width of sums.
 
@@ -90,7 +90,8 @@ def _fill_held(problem, unrolling, states, tables, least, held, whole, narrow):
         for k in range(problem.levels[o]):
             row = problem.first_row[o] + k
             if k == 0:
-                whole[row] = tables.fit[row]
+                for s in range(total):
+                    whole[row, s] = tables.fit[row, s]
                 continue
             limit = most_bits(problem, least, o, k)
             doubled = problem.memory_double_buffered[problem.chain[o, k - 1]] != 0
@@ -106,7 +107,7 @@ def _fill_held(problem, unrolling, states, tables, least, held, whole, narrow):
                     whole[row, s] = tables.fit[row, s]
 
 
-@kernel
+@allocating
 def _priced_paths(problem, lattice, energy_pj, held, whole, narrow, memory, price, paths):
     """As ``fill_joint_paths``, for energy and ``price`` (pJ per bit) times the bits of a memory; returns the least.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import allocating, kernel
 from .allocate import cuts_fit
 from .cost import LATENCY_CYCLES, N_COSTS, TOTAL_PJ, mapping_cost
 from .goals import COSTED, FRONT, TINY, Found, goal_value, hopeless, is_dominated, least_value
@@ -16,7 +16,7 @@ from .rules import cuts_even, factors_allowed, reuse_allowed
 NO_RUN, FRESH_RUN = -1, -2  # beside the relevances of ``problem``
 
 
-@kernel
+@allocating
 def cost_chain(
     problem,
     rules,
@@ -204,7 +204,7 @@ def cost_chain(
     return found
 
 
-@kernel
+@allocating
 def _keep(goal, energy, latency, loop_dim, loop_size, cuts, n, number, others, found):
     """Keep a mapping if it is better than what is known; returns ``found``, perhaps grown."""
     place = 0
@@ -243,7 +243,7 @@ def _keep(goal, energy, latency, loop_dim, loop_size, cuts, n, number, others, f
     return found
 
 
-@kernel
+@allocating
 def offer_point(found, energy, latency, number, place):
     """Add a point to the front; returns ``found``, perhaps grown."""
     if found.count[1] == found.front.size:
@@ -255,7 +255,7 @@ def offer_point(found, energy, latency, number, place):
     return found
 
 
-@kernel
+@allocating
 def _grown(found):
     """The same with room for twice as many."""
     front = np.empty(2 * found.front.size, POINT)
@@ -291,7 +291,7 @@ def fill_reachable(lattice, base, closed, top, reachable):
                 reachable[s] |= reachable[t]
 
 
-@kernel
+@allocating
 def place_cuts(problem, rules, unrolling, states, content, state_at, loop_dim, n, last, boundary, at, cuts, failure):
     """Cuts of a complete order: behind the loops that its boundaries keep still, or, under rules on cuts, the first
     ones in lexicographic order that the rules admit and that fit.

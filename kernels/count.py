@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import allocating, kernel
 from .allocate import fits, held_bits
 from .lattice import allowed_states, count_states, fill_lattice, lattice_items
 from .problem import IRRELEVANT, MAX_LEVELS, MAX_LOOPS, MAX_MEMORIES, N_DIMS, O, W, unroll
@@ -53,7 +53,7 @@ class Labels(NamedTuple):
     shared: Any  #: bool[M], whether there are labels at all
 
 
-@kernel
+@allocating
 def count_candidates(
     problem, rules, unrolling, array_dim, loop_dim, candidates, digits, first, stop, counts, control, progress
 ):
@@ -91,7 +91,7 @@ def count_candidates(
     return COUNTED
 
 
-@kernel
+@allocating
 def _contents(problem, rules, unrolling, items, item_dim, item_count, states):
     """Fill what each level of each operand holds at each of its content states."""
     total = states.shape[0]
@@ -142,7 +142,7 @@ def _contents(problem, rules, unrolling, items, item_dim, item_count, states):
     return Contents(content_state, number, bits, partial)
 
 
-@kernel
+@allocating
 def _count_cases(problem, rules, unrolling, states, successor, allowed, item_dim, contents, buffer, result):
     """Add up the counts of all cases: the precision of the output in its top memory, where that matters, and the
     iterations below cuts that bounds tie to the next one.
@@ -248,7 +248,7 @@ def _top_precisions(problem, unrolling, states, contents):
     return 2 if contents.partial[O] == 0 or fits(most, problem.memory_size[memory]) else 3
 
 
-@kernel
+@allocating
 def _labels(problem, unrolling, states, contents, top_partial):
     """Find out what must be remembered of shared memories.
 
@@ -313,7 +313,7 @@ def _labels(problem, unrolling, states, contents, top_partial):
     return True, labels, table
 
 
-@kernel
+@allocating
 def _label_memory(problem, contents, labels, table, used, memory, cut, complete):
     """Label one shared memory; see ``_labels``. Labels rise with the room that is left."""
     capacity = problem.memory_size[memory]
@@ -405,7 +405,7 @@ def _label_memory(problem, contents, labels, table, used, memory, cut, complete)
     return table, used
 
 
-@kernel
+@allocating
 def _extend(table, used, more):
     """Room for more entries; returns the table and how much of it is used with them."""
     if used + more <= table.size:
@@ -415,7 +415,7 @@ def _extend(table, used, more):
     return larger, used + more
 
 
-@kernel
+@allocating
 def _cuts_allowed(problem, rules, states, contents, labels, below):
     """Levels of each operand that may end at each state, one bit each: uint8[3, S]. Rules on its iterations included.
 
@@ -498,7 +498,7 @@ class Situations(NamedTuple):
     open_loop: Any  #: bool[E, items], loops that the rules admit next
 
 
-@kernel
+@allocating
 def _situations(problem, rules, unrolling, states, item_dim, items, contents, labels, cut_at):
     """Describe the situations."""
     total = states.shape[0]
@@ -645,7 +645,7 @@ def _situations(problem, rules, unrolling, states, item_dim, items, contents, la
     )
 
 
-@kernel
+@allocating
 def _count_paths(
     problem,
     rules,

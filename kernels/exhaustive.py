@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import allocating, kernel
 from .allocate import cut_bits, fits
 from .combine import (
     CLASS,
@@ -215,7 +215,7 @@ def add_classes(
         index[0] += 1
 
 
-@kernel
+@allocating
 def _enlarged(classes, tallies):
     """The same stores with twice the room."""
     room = classes.shape[1] - 1
@@ -230,7 +230,7 @@ def _enlarged(classes, tallies):
     return more_classes, more_tallies
 
 
-@kernel
+@allocating
 def cost_combinations(
     problem,
     rules,
@@ -369,7 +369,7 @@ def cost_combinations(
     return front, rows, waiting
 
 
-@kernel
+@allocating
 def _tables(problem, rules, unrolling, scratch, item_dim, item_size, item_count):
     """The lattice of orders that an unrolling leaves, and the tables of its states.
 
@@ -393,7 +393,7 @@ def _tables(problem, rules, unrolling, scratch, item_dim, item_size, item_count)
     return items, n, states, successor, completions, content, traffic
 
 
-@kernel
+@allocating
 def search_range(
     problem,
     rules,
@@ -641,7 +641,7 @@ def _whole_order_ruled(problem, rules):
     return False
 
 
-@kernel
+@allocating
 def _with_columns(traffic, more):
     """The same table with more columns."""
     larger = np.empty((traffic.shape[0], traffic.shape[1] + more, traffic.shape[2]))
@@ -663,7 +663,7 @@ def _greedy_allowed(problem, rules, states, state_at, loop_dim, n, scratch, cuts
     return True
 
 
-@kernel
+@allocating
 def replay_rows(
     problem,
     rules,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._jit import formula, kernel
+from ._jit import allocating, formula, kernel
 from .bounds import (
     MIXED_I,
     MIXED_W,
@@ -37,7 +37,7 @@ class Fronts(NamedTuple):
     cycles: Any  #: float64[S, tuples, n], falling
 
 
-@kernel
+@allocating
 def no_fronts():
     """Nothing is known."""
     return Fronts(np.zeros(1, np.int64), np.empty((0, 0), np.int64), np.empty((0, 0, 0)), np.empty((0, 0, 0)))
@@ -56,7 +56,7 @@ def loads(fronts, o):
     return o == O or o == fronts.operand[0]
 
 
-@kernel
+@allocating
 def fill_fronts(problem, lattice, tables, bounds, size):
     """The ``Fronts`` of a candidate with up to ``size`` points each; the mixed bounds must be there."""
     total, items = lattice.predecessor.shape

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._jit import formula, kernel
+from ._jit import allocating, formula, kernel
 from .orders import loop_items
 from .problem import IRRELEVANT, MAX_LOOPS, N_DIMS, O
 from .traffic import CYCLES, CYCLES_ABOVE, N_STATE, REDUCES_ABOVE, SIZE
@@ -37,7 +37,7 @@ class Lattice(NamedTuple):
     item_size: Any  #: int64[items]
 
 
-@kernel
+@allocating
 def build_lattice(problem, rules, remaining):
     """Describe the lattice of these remaining iterations.
 
@@ -76,7 +76,7 @@ def build_lattice(problem, rules, remaining):
     return width <= 64, lattice
 
 
-@kernel
+@allocating
 def _pack_states(problem, predecessor, item_dim, item_count, packed, irrelevant):
     """Fill ``packed`` and ``irrelevant``; returns the bits that it takes and the guard bits."""
     total, items = predecessor.shape
@@ -126,7 +126,7 @@ def may_follow(lattice, s, t, closed):
     return usable != 0
 
 
-@kernel
+@allocating
 def lattice_items(problem, rules, remaining, item_dim, item_size, item_count):
     """Items of the lattice of these remaining iterations (int64[MAX_LOOPS] each, filled); see ``orders.loop_items``.
 
@@ -164,7 +164,7 @@ def count_states(rules, items, item_count):
     return total
 
 
-@kernel
+@allocating
 def fill_lattice(problem, rules, items, item_dim, item_size, item_count, states, successor):
     """Fill the tables, in whatever memory they come: float64[S, N_STATE] and int64[S, items]."""
     total = states.shape[0]
@@ -201,7 +201,7 @@ def fill_lattice(problem, rules, items, item_dim, item_size, item_count, states,
         states[s, CYCLES_ABOVE] = states[total - 1, CYCLES] / states[s, CYCLES]
 
 
-@kernel
+@allocating
 def allowed_states(rules, states, allowed):
     """Which states an order may pass (bool[S], filled) under the rules on orders."""
     total = states.shape[0]

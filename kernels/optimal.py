@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._jit import formula, kernel
+from ._jit import allocating, formula, kernel
 from .allocate import cut_bits, fits
 from .bounds import (
     BUSY,
@@ -104,9 +104,11 @@ class Children(NamedTuple):
     slope: Any  #: float64[D, SLOPES], of the mixed bounds
     key: Any  #: float64[D, width]
     heap: Any  #: int64[D, width], those not taken yet: none comes before its parent
+    lanes: Any  #: float64[LANES], working memory
+    loading: Any  #: float64[LOADS], working memory
 
 
-@kernel
+@allocating
 def search_candidate(
     problem,
     rules,
@@ -310,7 +312,7 @@ def search_candidate(
     return DONE, root_lower, found
 
 
-@kernel
+@allocating
 def _hear(others, found, number):
     """Learn what other workers have found; returns the best value that anybody knows, and ``found``, perhaps grown."""
     for i in range(others.rivals.size):
@@ -331,7 +333,7 @@ def _hear(others, found, number):
     return others.value[0], found
 
 
-@kernel
+@allocating
 def _watch(problem, lattice, tables, bounds, scratch, chain, depth):
     """Add the lanes of the port that stalls the last mapping costed, if none has foreseen so long a stall."""
     port = np.argmax(scratch.port_stall[: problem.ports])
@@ -364,7 +366,7 @@ def _begin_mix(bounds, chain, i):
         chain.mixed[0, i, mix] = chain.energy_pj[0] + bounds.mixed_base[i, mix]
 
 
-@kernel
+@allocating
 def _mix_anew(problem, lattice, tables, bounds, chain, depth, slope):
     """Change the slopes of the mixed bounds."""
     bounds.mixes[0] = 0
@@ -381,7 +383,7 @@ def _mix_anew(problem, lattice, tables, bounds, chain, depth, slope):
                 chain.mixed[entry, i, mix] = chain.mixed[entry - 1, i, mix] + bounds.mixed[i, mix, row, s]
 
 
-@kernel
+@allocating
 def _new_chain(problem, total):
     events = 0
     for o in range(3):
@@ -411,6 +413,8 @@ def _new_chain(problem, total):
         np.zeros((n, SLOPES)),
         np.empty((n, width)),
         np.empty((n, width), np.int64),
+        np.empty(LANES),
+        np.empty(LOADS),
     )
     return chain, children
 
@@ -447,7 +451,7 @@ def _fill_slopes(goal, lower, found, slope):
     return SLOPES
 
 
-@kernel
+@allocating
 def _lower(bounds, chain, depth, to_go, s):
     """``Lower`` of a mapping with this chain whose next boundary lies at state s or further in."""
     energy_pj = chain.energy_pj[depth] + bounds.energy_to_go[s, to_go]
@@ -484,9 +488,10 @@ def _expand(problem, lattice, tables, bounds, fronts, goal, best_known, found, c
     here, closed = chain.at[depth], chain.closed[depth]
     opened = chain.opened[depth]
     lanes = bounds.lanes[0]
-    total, load = np.empty(LANES), np.empty(LOADS)
+    total, load = children.lanes, children.loading
     mixes = bounds.mixes[0]
-    children.slope[depth] = bounds.slope
+    for i in range(mixes):
+        children.slope[depth, i] = bounds.slope[i]
     none = bounds.slope[:0]
     count = 0
     for o in range(3):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import allocating, kernel
 from .problem import MAX_LOOPS
 
 
@@ -29,7 +29,7 @@ def prime_factors(number, factors):
     return n
 
 
-@kernel
+@allocating
 def loop_items(remaining, dimension_order, limit, item_dim, item_size, item_count):
     """Distinct loop factors of the remaining iterations.
 

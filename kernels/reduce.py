@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import formula, kernel
+from ._jit import allocating, formula, kernel
 
 ENERGY, LATENCY, EDP = range(3)
 N_OBJECTIVES = 3
@@ -206,7 +206,7 @@ def _limit(best, used, objective):
     return objective_value(objective, best[objective, n - 1].energy_pj, best[objective, n - 1].latency_cycles)
 
 
-@kernel
+@allocating
 def _append(rows, filled, batch, n):
     """Put the first n offers of a batch behind the rows that are there."""
     if filled[0] + n > rows.size:
@@ -218,7 +218,7 @@ def _append(rows, filled, batch, n):
     return rows
 
 
-@kernel
+@allocating
 def reduce_batch(best, front, used, barrier, histogram, joint, totals, rows, filled, batch, n):
     """Account for the first n offers of a batch (OFFER[BATCH]).
 
@@ -259,7 +259,7 @@ def _offer_to_best(best, used, objective, p):
     offer_best(best, used, objective, p.energy_pj, p.latency_cycles, p.spatial, p.rank, p.code)
 
 
-@kernel
+@allocating
 def _offer_to_front(front, used, barrier, p):
     """Offer a point to the front, which grows if need be, and raise the barrier."""
     if not offer_front(front, used, p.energy_pj, p.latency_cycles, p.spatial, p.rank, p.code):

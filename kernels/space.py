@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import allocating, kernel
 from .array import rows_needed
 from .lattice import allowed_states, count_states, fill_lattice, lattice_items
 from .problem import FRACTIONAL, MAX_LOOPS, N_DIMS, tensor_size, unroll
 from .traffic import N_STATE, element_bits
 
 
-@kernel
+@allocating
 def describe_candidates(
     problem, rules, unrolling, scratch, array_dim, loop_dim, candidates, rows, usable, remaining, loops, counts
 ):
@@ -63,7 +63,7 @@ def _fits(problem, unrolling, scratch):
     return True
 
 
-@kernel
+@allocating
 def count_orders(problem, rules, unrolling, array_dim, loop_dim, candidates, primes, orders):
     """Number of orders of each candidate that the rules admit, modulo each prime: int64[S, P], filled."""
     item_dim, item_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
