@@ -77,17 +77,19 @@ class Bounds(NamedTuple):
     lane_port: Any  #: int64[LANES]
     lane_kind: Any  #: int64[LANES]
     base: Any  #: float64[LANES], cycles of each lane before any boundary
-    lane_cycles: Any  #: float64[LANES, R, S]
-    lanes_to_go: Any  #: float64[LANES, S, tuples]
+    lane_cycles: Any  #: float64[R, S, LANES]
+    lanes_to_go: Any  #: float64[S, tuples, LANES]
+    one_lane: Any  #: float64[R, S], working memory: cycles of one lane, or one mixed cost
+    one_to_go: Any  #: float64[S, tuples], working memory: what is least of it
     transfers: Any  #: float64[N_TRANSFER, R, 4, S], see ``fill_transfers``
     mixes: Any  #: int64[1], slopes of the mixed bounds, filled one after the other
     stall_known: Any  #: int64[1], 1 where these, and ``fronts``, know of a stall
     slope: Any  #: float64[SLOPES], pJ per cycle
-    mixed: Any  #: float64[SLOPES, MIXES, R, S], pJ
-    mixed_to_go: Any  #: float64[SLOPES, MIXES, S, tuples]
+    mixed: Any  #: float64[R, S, SLOPES, MIXES], pJ
+    mixed_to_go: Any  #: float64[S, tuples, SLOPES, MIXES]
     mixed_base: Any  #: float64[SLOPES, MIXES], before any boundary
     loading: Any  #: float64[R, S]
-    loading_to_go: Any  #: float64[LOADS, levels + 1, S]
+    loading_to_go: Any  #: float64[S, levels + 1, LOADS]
 
 
 @formula
@@ -215,7 +217,7 @@ STALLED = 6  # recurring transfers beyond their own windows
 
 STALL_LANES = 5  # the first lanes are of the other kinds, one each; from here on they are BUSY or STALLED
 FIRST_LANES = 8  # that a search begins with; others are added when a stall is found that none has foreseen
-LANES = 20
+LANES = 16
 # What lower bounds on energy and latency together know of latency: stalls and LOADING; QUEUED or TOTAL; stalls and the
 # loading of W and O, or of I and O. Stalls are those of the first lane of stalls, if it says more than nothing.
 MIXED_LOADING, MIXED_QUEUED, MIXED_W, MIXED_I = range(4)
@@ -614,17 +616,19 @@ def new_bounds(problem, lattice, energy_pj, energy_to_go):
         np.zeros(LANES, np.int64),
         np.zeros(LANES, np.int64),
         np.zeros(LANES),
-        np.empty((LANES, problem.rows, total)),
-        np.empty((LANES, *energy_to_go.shape)),
+        np.empty((problem.rows, total, LANES)),
+        np.empty((*energy_to_go.shape, LANES)),
+        np.empty((problem.rows, total)),
+        np.empty(energy_to_go.shape),
         np.empty((N_TRANSFER, problem.rows, 4, total)),
         np.zeros(1, np.int64),
         np.zeros(1, np.int64),
         np.zeros(SLOPES),
-        np.empty((SLOPES, MIXES, problem.rows, total)),
-        np.empty((SLOPES, MIXES, *energy_to_go.shape)),
+        np.empty((problem.rows, total, SLOPES, MIXES)),
+        np.empty((*energy_to_go.shape, SLOPES, MIXES)),
         np.zeros((SLOPES, MIXES)),
         np.zeros((problem.rows, total)),
-        np.zeros((LOADS, MAX_LEVELS + 1, total)),
+        np.zeros((total, MAX_LEVELS + 1, LOADS)),
     )
 
 
@@ -641,8 +645,11 @@ def _charge_lane(problem, bounds, port, kind):
     lane = bounds.lanes[0]
     bounds.lanes[0] += 1
     bounds.lane_port[lane], bounds.lane_kind[lane] = port, kind
-    cost = bounds.lane_cycles[lane]
+    cost = bounds.one_lane
     fill_lane(problem, bounds.loading, bounds.transfers, port, kind, cost)
+    for row in range(cost.shape[0]):
+        for s in range(cost.shape[1]):
+            bounds.lane_cycles[row, s, lane] = cost[row, s]
     base = cost[problem.first_row[O], 0]
     if kind == BUSY:
         base -= bounds.window
@@ -653,9 +660,15 @@ def _charge_lane(problem, bounds, port, kind):
 
 @kernel
 def _join_lane(problem, lattice, tables, bounds, lane):
-    """Fill the paths of a lane."""
-    cost, to_go = bounds.lane_cycles[lane], bounds.lanes_to_go[lane]
+    """Fill the paths of a lane, which are in ``one_to_go`` then, too, and its cycles in ``one_lane``."""
+    cost, to_go = bounds.one_lane, bounds.one_to_go
+    for row in range(cost.shape[0]):
+        for s in range(cost.shape[1]):
+            cost[row, s] = bounds.lane_cycles[row, s, lane]
     fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, to_go)
+    for s in range(to_go.shape[0]):
+        for j in range(to_go.shape[1]):
+            bounds.lanes_to_go[s, j, lane] = to_go[s, j]
 
 
 @allocating
@@ -672,11 +685,14 @@ def begin_lanes(problem, lattice, tables, bounds):
         for k in range(problem.levels[o]):
             if not serial_loading(problem, o, k):
                 beside[problem.first_row[o] + k] = bounds.loading[problem.first_row[o] + k]
-    load = np.empty(LOADS)
+    load, paths = np.empty(LOADS), np.empty((MAX_LEVELS + 1, states.shape[0]))
     for j in range(LOADS):
         cost = bounds.loading if j < 3 else beside
-        fill_operand_paths(problem, lattice.predecessor, lattice.allowed, fit, j % 3, cost, bounds.loading_to_go[j])
-        load[j] = bounds.loading_to_go[j, problem.levels[j % 3], states.shape[0] - 1]
+        fill_operand_paths(problem, lattice.predecessor, lattice.allowed, fit, j % 3, cost, paths)
+        load[j] = paths[problem.levels[j % 3], states.shape[0] - 1]
+        for s in range(states.shape[0]):
+            for k in range(first_boundary(j % 3), problem.levels[j % 3] + 1):
+                bounds.loading_to_go[s, k, j] = paths[k, s]
     fill_transfers(problem, states, traffic, fit, bounds.run, bounds.loading, bounds.transfers)
     least = np.zeros((problem.ports, 3))  # QUEUED, BUSY, STALLED: what each boundary adds at least
     for o in range(3):
@@ -714,9 +730,20 @@ def begin_lanes(problem, lattice, tables, bounds):
                 added = np.inf
                 for s in range(fit.shape[1]):
                     if fit[row, s]:
-                        added = min(added, bounds.lane_cycles[kind, row, s])
+                        added = min(added, bounds.lane_cycles[row, s, kind])
                 lanes[kind] += added
     return _lower_latency(bounds, lanes, load, stall)
+
+
+@kernel
+def _take_lane(bounds, lane):
+    """Copy a lane into the working memory of one."""
+    for row in range(bounds.one_lane.shape[0]):
+        for s in range(bounds.one_lane.shape[1]):
+            bounds.one_lane[row, s] = bounds.lane_cycles[row, s, lane]
+    for s in range(bounds.one_to_go.shape[0]):
+        for j in range(bounds.one_to_go.shape[1]):
+            bounds.one_to_go[s, j] = bounds.lanes_to_go[s, j, lane]
 
 
 @kernel
@@ -741,8 +768,10 @@ def add_stall_lanes(problem, lattice, tables, bounds):
             if score[port, kind] <= 0.0:
                 break
             add_lane(problem, lattice, tables, bounds, port, BUSY + kind)
+        else:
+            _take_lane(bounds, lane)
         if bounds.lane_kind[lane] != RESERVED:
-            cost, to_go = bounds.lane_cycles[lane], bounds.lanes_to_go[lane]
+            cost, to_go = bounds.one_lane, bounds.one_to_go
             n = trace_path(problem, lattice.predecessor, fit, cost, to_go, path_row, path_at)
             score_stalls(problem, bounds, path_row, path_at, n, score)
         for known in range(STALL_LANES, bounds.lanes[0]):
@@ -762,29 +791,33 @@ def add_mix(problem, lattice, tables, bounds, slope):
         complete = lattice.states.shape[0] - 1
         root = tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])
         known = bounds.lanes[0] > STALL_LANES
-        known = known and bounds.base[STALL_LANES] + bounds.lanes_to_go[STALL_LANES, complete, root] > 0.0
+        known = known and bounds.base[STALL_LANES] + bounds.lanes_to_go[complete, root, STALL_LANES] > 0.0
         bounds.stall_known[0] = 1 if known else 0
     stalled = bounds.stall_known[0] != 0
+    cost, to_go = bounds.one_lane, bounds.one_to_go
     for mix in range(MIXES):
-        cost = bounds.mixed[place, mix]
         for o in range(3):
             loads = o == O or (o == W and mix == MIXED_W) or (o == I and mix == MIXED_I)
             for row in range(problem.first_row[o], problem.first_row[o] + problem.levels[o]):
                 for s in range(cost.shape[1]):
+                    lanes = bounds.lane_cycles[row, s]
                     if mix == MIXED_QUEUED:
-                        cycles = min(bounds.lane_cycles[QUEUED, row, s], bounds.lane_cycles[TOTAL, row, s])
+                        cycles = min(lanes[QUEUED], lanes[TOTAL])
                     elif mix == MIXED_LOADING:
-                        cycles = bounds.lane_cycles[LOADING, row, s]
+                        cycles = lanes[LOADING]
                     else:
                         cycles = bounds.loading[row, s] if loads else 0.0
                     if stalled and mix != MIXED_QUEUED:
-                        cycles += bounds.lane_cycles[STALL_LANES, row, s]
+                        cycles += lanes[STALL_LANES]
                     cost[row, s] = bounds.energy_pj[row, s] + slope * cycles
+                    bounds.mixed[row, s, place, mix] = cost[row, s]
         base = bounds.compute
         if mix == MIXED_QUEUED:
             base = min(bounds.base[QUEUED], bounds.base[TOTAL])
         elif stalled:
             base += bounds.base[STALL_LANES]
         bounds.mixed_base[place, mix] = slope * base
-        to_go = bounds.mixed_to_go[place, mix]
         fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, to_go)
+        for s in range(to_go.shape[0]):
+            for j in range(to_go.shape[1]):
+                bounds.mixed_to_go[s, j, place, mix] = to_go[s, j]

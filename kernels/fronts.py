@@ -62,9 +62,9 @@ def fill_fronts(problem, lattice, tables, bounds, size):
     total, items = lattice.predecessor.shape
     tuples = count_tuples(problem)
     root = tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])
-    by_w = bounds.mixed_to_go[0, MIXED_W, total - 1, root]
+    by_w = bounds.mixed_to_go[total - 1, root, 0, MIXED_W]
     operand = np.zeros(1, np.int64)
-    operand[0] = W if by_w > bounds.mixed_to_go[0, MIXED_I, total - 1, root] else I
+    operand[0] = W if by_w > bounds.mixed_to_go[total - 1, root, 0, MIXED_I] else I
     fronts = Fronts(
         operand,
         np.zeros((total, tuples), np.int64),
@@ -96,7 +96,7 @@ def fill_fronts(problem, lattice, tables, bounds, size):
                 if opened[o] > first_boundary(o) and tables.fit[row, s]:
                     cycles = bounds.loading[row, s] if loads(fronts, o) else 0.0
                     if bounds.stall_known[0] != 0:
-                        cycles += bounds.lane_cycles[STALL_LANES, row, s]
+                        cycles += bounds.lane_cycles[row, s, STALL_LANES]
                     _join(fronts, s, j, s, j - strides[o], bounds.energy_pj[row, s], cycles, room)
     return fronts
 

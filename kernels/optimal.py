@@ -20,6 +20,7 @@ from ._jit import allocating, formula, kernel
 from .allocate import cut_bits, fits
 from .bounds import (
     BUSY,
+    FIRST_LANES,
     LANES,
     LOADS,
     MIXED_QUEUED,
@@ -356,7 +357,7 @@ def _watch(problem, lattice, tables, bounds, scratch, chain, depth):
             o, s = chain.last[entry], chain.at[entry]
             opened[o] -= 1
             row = problem.first_row[o] + opened[o]
-            chain.lanes[entry, lane] = chain.lanes[entry - 1, lane] + bounds.lane_cycles[lane, row, s]
+            chain.lanes[entry, lane] = chain.lanes[entry - 1, lane] + bounds.lane_cycles[row, s, lane]
 
 
 @kernel
@@ -380,7 +381,7 @@ def _mix_anew(problem, lattice, tables, bounds, chain, depth, slope):
         row = problem.first_row[o] + opened[o]
         for i in range(bounds.mixes[0]):
             for mix in range(MIXES):
-                chain.mixed[entry, i, mix] = chain.mixed[entry - 1, i, mix] + bounds.mixed[i, mix, row, s]
+                chain.mixed[entry, i, mix] = chain.mixed[entry - 1, i, mix] + bounds.mixed[row, s, i, mix]
 
 
 @allocating
@@ -460,16 +461,16 @@ def _lower(bounds, chain, depth, to_go, s):
         return Lower(energy_pj, bounds.compute, bounds.slope[:0], bounds.slope[:0])
     total, load = np.empty(LANES), np.empty(LOADS)
     for lane in range(lanes):
-        total[lane] = chain.lanes[depth, lane] + bounds.lanes_to_go[lane, s, to_go]
+        total[lane] = chain.lanes[depth, lane] + bounds.lanes_to_go[s, to_go, lane]
     for j in range(LOADS):
-        load[j] = chain.loading[depth, j] + bounds.loading_to_go[j, chain.opened[depth, j % 3], s]
+        load[j] = chain.loading[depth, j] + bounds.loading_to_go[s, chain.opened[depth, j % 3], j]
     cycles = lower_latency(bounds, total, load)[0]
     mixes = bounds.mixes[0]
     mixed = np.zeros(mixes)
     beside = min(load[3 + W], load[3 + I])
     for i in range(mixes):
         for mix in range(MIXES):
-            least = chain.mixed[depth, i, mix] + bounds.mixed_to_go[i, mix, s, to_go]
+            least = chain.mixed[depth, i, mix] + bounds.mixed_to_go[s, to_go, i, mix]
             if mix <= MIXED_QUEUED:
                 least += bounds.slope[i] * beside
             mixed[i] = max(mixed[i], least)
@@ -527,12 +528,15 @@ def _expand(problem, lattice, tables, bounds, fronts, goal, best_known, found, c
             statistics[CHAINS] += 1
             lower_cycles = key_cycles = bounds.compute
             if lanes > 0:
-                for lane in range(lanes):
-                    added = bounds.lane_cycles[lane, row, s] + bounds.lanes_to_go[lane, s, after]
+                for lane in range(FIRST_LANES):  # so many at once, whether they are filled or not
+                    added = bounds.lane_cycles[row, s, lane] + bounds.lanes_to_go[s, after, lane]
+                    total[lane] = chain.lanes[depth, lane] + added
+                for lane in range(FIRST_LANES, lanes):
+                    added = bounds.lane_cycles[row, s, lane] + bounds.lanes_to_go[s, after, lane]
                     total[lane] = chain.lanes[depth, lane] + added
                 for j in range(LOADS):
                     closes = 1 if j % 3 == o else 0
-                    load[j] = loading[j] + bounds.loading_to_go[j, opened[j % 3] - closes, s]
+                    load[j] = loading[j] + bounds.loading_to_go[s, opened[j % 3] - closes, j]
                     if closes == 1 and (j < 3 or not serial):
                         load[j] += bounds.loading[row, s]
                 lower_cycles, key_cycles = lower_latency(bounds, total, load)
@@ -545,7 +549,7 @@ def _expand(problem, lattice, tables, bounds, fronts, goal, best_known, found, c
                 for i in range(mixes):
                     mixed[i] = 0.0
                     for mix in range(MIXES):
-                        added = bounds.mixed[i, mix, row, s] + bounds.mixed_to_go[i, mix, s, after]
+                        added = bounds.mixed[row, s, i, mix] + bounds.mixed_to_go[s, after, i, mix]
                         if mix <= MIXED_QUEUED:
                             added += bounds.slope[i] * beside
                         mixed[i] = max(mixed[i], chain.mixed[depth, i, mix] + added)
@@ -558,7 +562,7 @@ def _expand(problem, lattice, tables, bounds, fronts, goal, best_known, found, c
                 if loads(fronts, o):
                     past += bounds.loading[row, s]
                 if bounds.stall_known[0] != 0:
-                    past += chain.lanes[depth, STALL_LANES] + bounds.lane_cycles[STALL_LANES, row, s]
+                    past += chain.lanes[depth, STALL_LANES] + bounds.lane_cycles[row, s, STALL_LANES]
                 if all_dominated(goal, fronts, found, s, after, past_pj, past, lower_cycles):
                     statistics[PRUNED_CHAINS] += 1
                     continue
@@ -640,16 +644,16 @@ def _place(problem, unrolling, lattice, tables, bounds, least, chain, depth, o, 
             chain.loading[depth, j] += bounds.loading[row, s]
     for i in range(bounds.mixes[0]):
         for mix in range(MIXES):
-            chain.mixed[depth, i, mix] = chain.mixed[below, i, mix] + bounds.mixed[i, mix, row, s]
+            chain.mixed[depth, i, mix] = chain.mixed[below, i, mix] + bounds.mixed[row, s, i, mix]
     # Where all loops of the level above are irrelevant, the window of the boundary on top of it is known.
     known = 0 < k < problem.levels[o] - 1 and s != end and all_irrelevant(lattice, o, s, end)
     for lane in range(lanes):
-        chain.lanes[depth, lane] = chain.lanes[below, lane] + bounds.lane_cycles[lane, row, s]
+        chain.lanes[depth, lane] = chain.lanes[below, lane] + bounds.lane_cycles[row, s, lane]
         if known and bounds.lane_kind[lane] == STALLED:
             window = widest_window(problem, states, tables.traffic, o, k + 1, end, s, True)
             port, count = bounds.lane_port[lane], states[end, CYCLES_ABOVE]
             stalled = stalled_cycles(problem, tables.traffic, port, o, k + 1, end, count, window, bounds.run)
-            chain.lanes[depth, lane] += stalled - bounds.lane_cycles[lane, row + 1, end]
+            chain.lanes[depth, lane] += stalled - bounds.lane_cycles[row + 1, end, lane]
     for memory in range(problem.memories):
         chain.bits[depth, memory] = chain.bits[below, memory]
     if k == 0:
