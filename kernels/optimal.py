@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._jit import allocating, formula, kernel
+from ._jit import allocating, kernel
 from .allocate import cut_bits, fits
 from .bounds import (
     BUSY,
@@ -69,6 +69,7 @@ from .traffic import CYCLES, CYCLES_ABOVE, ENERGY_PJ, N_TRAFFIC, fill_content
 
 # How a search of one candidate ended.
 DONE, STOPPED, PAUSED, TOO_WIDE = range(4)
+COMPLETE, NEWS = range(4, 6)  # why it goes on elsewhere
 
 NO_LIMIT = 2**62
 
@@ -91,6 +92,9 @@ class Chain(NamedTuple):
     mixed: Any  #: float64[D, SLOPES, MIXES]
     loading: Any  #: float64[D, LOADS]
     bits: Any  #: float64[D, M], what the memories hold
+    least_pj: Any  #: float64[D], what its completions cost at least (``Lower``)
+    least_cycles: Any  #: float64[D]
+    least_mixed: Any  #: float64[D, SLOPES]
 
 
 class Children(NamedTuple):
@@ -168,7 +172,8 @@ def search_candidate(
     none = np.empty(0)
     lower = Lower(least_pj, least_cycles, none, none)
     timed = goal.kind != ENERGY or goal.latency_bound_cycles < np.inf
-    best_known, found = _hear(others, found, number)
+    best_known = _hear_values(others, found)
+    found = _hear_points(others, found, number)
     for second in (False, True):
         if second == (goal.kind == LATENCY):
             fill_joint_paths(problem, lattice.predecessor, lattice.allowed, fit, energy_pj, energy_to_go)
@@ -198,14 +203,14 @@ def search_candidate(
         chain.previous[0, o] = complete
         for memory in range(problem.memories):
             chain.bits[0, memory] += least[memory, o]
-    lower = _raised(_lower(bounds, chain, 0, root, complete), least_pj)
+    lower = _lower_of_all(bounds, chain, children, root, complete, least_pj)
     if hopeless(goal, lower, found, best_known):
         statistics[PRUNED_CANDIDATES] += 1
         return DONE, lower, found
     if timed:
         add_stall_lanes(problem, lattice, tables, bounds)
         chain.lanes[0] = bounds.base
-        lower = _raised(_lower(bounds, chain, 0, root, complete), least_pj)
+        lower = _lower_of_all(bounds, chain, children, root, complete, least_pj)
         if hopeless(goal, lower, found, best_known):
             statistics[PRUNED_CANDIDATES] += 1
             return DONE, lower, found
@@ -214,7 +219,7 @@ def search_candidate(
     for i in range(mixes):
         add_mix(problem, lattice, tables, bounds, slope[i])
         _begin_mix(bounds, chain, i)
-        lower = _raised(_lower(bounds, chain, 0, root, complete), least_pj)
+        lower = _lower_of_all(bounds, chain, children, root, complete, least_pj)
         if hopeless(goal, lower, found, best_known):
             statistics[PRUNED_CANDIDATES] += 1
             return DONE, lower, found
@@ -226,31 +231,138 @@ def search_candidate(
     if goal.kind == FRONT and points >= LEAST_POINTS:
         fronts_after = statistics[CHAINS] + np.int64(all_points / goal.points_per_chain)
     if budget > 0:
-        found.best[0] = best_known = np.inf
+        found.best[0] = np.inf
     last_costed = statistics[COSTED] + budget if budget > 0 else NO_LIMIT
     last_chain = statistics[CHAINS] + chain_budget if budget > 0 else NO_LIMIT
-    events = children.count.size - 1
     depth = 0
     expand = True
-    while depth >= 0:
+    while True:
+        ended, depth = _next_chain(
+            problem,
+            unrolling,
+            lattice,
+            tables,
+            bounds,
+            fronts,
+            least,
+            goal,
+            others,
+            budget == 0,
+            found,
+            chain,
+            children,
+            depth,
+            expand,
+            last_costed,
+            min(last_chain, fronts_after),
+            statistics,
+            control,
+        )
+        expand = False
+        if ended == NEWS:
+            found = _hear_points(others, found, number)
+            expand = True
+            continue
+        if ended == PAUSED and statistics[CHAINS] >= fronts_after:
+            fronts = fill_fronts(problem, lattice, tables, bounds, points)
+            fronts_after = NO_LIMIT
+            expand = True
+            continue
+        if ended != COMPLETE:
+            return ended, root_lower, found
+        lower = Lower(
+            chain.least_pj[depth], chain.least_cycles[depth], chain.least_mixed[depth, :mixes], bounds.slope[:mixes]
+        )
+        statistics[COMPLETE_CHAINS] += 1
+        scratch.port_stall[:] = 0.0
+        found = cost_chain(
+            problem,
+            rules,
+            unrolling,
+            scratch,
+            lattice,
+            tables,
+            chain.at[:0:-1],
+            chain.last[:0:-1],
+            array_pj,
+            number,
+            goal,
+            lower,
+            others,
+            others.value[0] if budget == 0 else np.inf,
+            found,
+            last_costed,
+            statistics,
+            control,
+        )
+        if bounds.lanes[0] > 0:
+            _watch(problem, lattice, tables, bounds, scratch, chain, depth)
+        if goal.kind == FRONT and statistics[CHAINS] >= next_slopes:
+            _fill_slopes(goal, lower, found, slope)
+            moved = False
+            for i in range(SLOPES):
+                moved |= slope[i] > 2.0 * bounds.slope[i] or slope[i] < 0.5 * bounds.slope[i]
+            if moved:
+                _mix_anew(problem, lattice, tables, bounds, chain, depth, slope)
+                next_slopes = statistics[CHAINS] + SLOPES_HOLD * total
+        depth -= 1
+
+
+@kernel
+def _next_chain(
+    problem,
+    unrolling,
+    lattice,
+    tables,
+    bounds,
+    fronts,
+    least,
+    goal,
+    others,
+    heeds,
+    found,
+    chain,
+    children,
+    depth,
+    expand,
+    last_costed,
+    last_chain,
+    statistics,
+    control,
+):
+    """Go on until a chain is complete that may be wanted, or until something else is to be done first.
+
+    Args:
+        least: see ``bounds.fill_bounds``.
+        heeds: whether what others find counts.
+        depth, expand: where to go on: at the chain of that length, whose children are not listed yet if ``expand``.
+
+    Returns:
+        (COMPLETE, NEWS of points that others have found, PAUSED at one of the limits, STOPPED, or DONE; the length)
+    """
+    complete = children.count.size - 1
+    best_known = _hear_values(others, found) if heeds else np.inf
+    while True:
         if expand:
             if control[0] != 0:
-                return STOPPED, root_lower, found
+                return STOPPED, depth
             if statistics[COSTED] >= last_costed or statistics[CHAINS] >= last_chain:
-                return PAUSED, root_lower, found
-            if budget == 0:
-                best_known, found = _hear(others, found, number)
+                return PAUSED, depth
+            if heeds:
+                best_known = _hear_values(others, found)
+                if _has_points(others):
+                    return NEWS, depth
             expand = False
-            if statistics[CHAINS] > fronts_after:
-                fronts = fill_fronts(problem, lattice, tables, bounds, points)
-                fronts_after = NO_LIMIT
             _expand(
                 problem, lattice, tables, bounds, fronts, goal, best_known, found, chain, depth, children, statistics
             )
         if children.count[depth] == 0:
+            if depth == 0:
+                return DONE, depth
             depth -= 1
             continue
         child = _take(children, depth)
+        mixes = bounds.mixes[0]
         lower = Lower(
             children.energy_pj[depth, child],
             children.cycles[depth, child],
@@ -269,58 +381,42 @@ def search_candidate(
         # Windows may be narrower than they had to be taken for.
         opened = chain.opened[depth]
         rest = tuple_number(problem, opened[W], opened[I], opened[O])
-        lower = _lower(bounds, chain, depth, rest, s)
+        _fill_least(bounds, chain, children, depth, rest, s)
+        lower = Lower(
+            chain.least_pj[depth], chain.least_cycles[depth], chain.least_mixed[depth, :mixes], bounds.slope[:mixes]
+        )
         if hopeless(goal, lower, found, best_known):
             statistics[PRUNED_CHAINS] += 1
             depth -= 1
-            continue
-        if depth < events:
+        elif depth == complete:
+            return COMPLETE, depth
+        else:
             expand = True
-            continue
-        statistics[COMPLETE_CHAINS] += 1
-        scratch.port_stall[:] = 0.0
-        found = cost_chain(
-            problem,
-            rules,
-            unrolling,
-            scratch,
-            lattice,
-            tables,
-            chain.at[:0:-1],
-            chain.last[:0:-1],
-            array_pj,
-            number,
-            goal,
-            lower,
-            others,
-            best_known,
-            found,
-            last_costed,
-            statistics,
-            control,
-        )
-        if bounds.lanes[0] > 0:
-            _watch(problem, lattice, tables, bounds, scratch, chain, depth)
-        if goal.kind == FRONT and statistics[CHAINS] >= next_slopes:
-            _fill_slopes(goal, lower, found, slope)
-            moved = False
-            for i in range(SLOPES):
-                moved |= slope[i] > 2.0 * bounds.slope[i] or slope[i] < 0.5 * bounds.slope[i]
-            if moved:
-                _mix_anew(problem, lattice, tables, bounds, chain, depth, slope)
-                next_slopes = statistics[CHAINS] + SLOPES_HOLD * total
-        depth -= 1
-    return DONE, root_lower, found
 
 
-@allocating
-def _hear(others, found, number):
-    """Learn what other workers have found; returns the best value that anybody knows, and ``found``, perhaps grown."""
+@kernel
+def _hear_values(others, found):
+    """Learn what the rivals have found; returns the best value that anybody knows."""
     for i in range(others.rivals.size):
         value = others.values[others.rivals[i]]
         if value < np.inf and value <= found.best[0] * (1.0 + TINY):
             found.best[0] = value
             found.mappings[0, 0] = -1  # what was found here is no better
+    return others.value[0]
+
+
+@kernel
+def _has_points(others):
+    """Have others found points that this search does not know?"""
+    waiting = False
+    for worker in range(others.taken.size):
+        waiting |= worker != others.worker and others.taken[worker] < others.posted[worker]
+    return waiting
+
+
+@allocating
+def _hear_points(others, found, number):
+    """Learn the points that others have found; returns ``found``, perhaps grown."""
     taken = others.taken
     for worker in range(taken.size):
         while worker != others.worker and taken[worker] < others.posted[worker]:
@@ -331,7 +427,7 @@ def _hear(others, found, number):
             energy, cycles = point.energy_pj * worse, point.latency_cycles * worse
             if not is_dominated(found.front, found.count[1], energy, cycles):
                 found = offer_point(found, energy, cycles, number, -1)
-    return others.value[0], found
+    return found
 
 
 @allocating
@@ -402,6 +498,9 @@ def _new_chain(problem, total):
         np.zeros((n, SLOPES, MIXES)),
         np.zeros((n, LOADS)),
         np.zeros((n, MAX_MEMORIES)),
+        np.zeros(n),
+        np.zeros(n),
+        np.zeros((n, SLOPES)),
     )
     width = 3 * total
     children = Children(
@@ -453,34 +552,40 @@ def _fill_slopes(goal, lower, found, slope):
 
 
 @allocating
-def _lower(bounds, chain, depth, to_go, s):
-    """``Lower`` of a mapping with this chain whose next boundary lies at state s or further in."""
-    energy_pj = chain.energy_pj[depth] + bounds.energy_to_go[s, to_go]
+def _lower_of_all(bounds, chain, children, root, complete, least_pj):
+    """``Lower`` of all mappings, which cost ``least_pj`` at least."""
+    _fill_least(bounds, chain, children, 0, root, complete)
+    mixes = bounds.mixes[0]
+    return Lower(
+        max(chain.least_pj[0], least_pj),
+        chain.least_cycles[0],
+        chain.least_mixed[0, :mixes].copy(),
+        bounds.slope[:mixes].copy(),
+    )
+
+
+@kernel
+def _fill_least(bounds, chain, children, depth, to_go, s):
+    """What mappings cost at least with this chain whose next boundary lies at state s or further in."""
+    chain.least_pj[depth] = chain.energy_pj[depth] + bounds.energy_to_go[s, to_go]
+    chain.least_cycles[depth] = bounds.compute
     lanes = bounds.lanes[0]
     if lanes == 0:
-        return Lower(energy_pj, bounds.compute, bounds.slope[:0], bounds.slope[:0])
-    total, load = np.empty(LANES), np.empty(LOADS)
+        return
+    total, load = children.lanes, children.loading
     for lane in range(lanes):
         total[lane] = chain.lanes[depth, lane] + bounds.lanes_to_go[s, to_go, lane]
     for j in range(LOADS):
         load[j] = chain.loading[depth, j] + bounds.loading_to_go[s, chain.opened[depth, j % 3], j]
-    cycles = lower_latency(bounds, total, load)[0]
-    mixes = bounds.mixes[0]
-    mixed = np.zeros(mixes)
+    chain.least_cycles[depth] = lower_latency(bounds, total, load)[0]
     beside = min(load[3 + W], load[3 + I])
-    for i in range(mixes):
+    for i in range(bounds.mixes[0]):
+        chain.least_mixed[depth, i] = 0.0
         for mix in range(MIXES):
             least = chain.mixed[depth, i, mix] + bounds.mixed_to_go[s, to_go, i, mix]
             if mix <= MIXED_QUEUED:
                 least += bounds.slope[i] * beside
-            mixed[i] = max(mixed[i], least)
-    return Lower(energy_pj, cycles, mixed, bounds.slope[:mixes].copy())
-
-
-@formula
-def _raised(lower, energy_pj):
-    """The same with at least so much energy."""
-    return Lower(max(lower.energy_pj, energy_pj), lower.latency_cycles, lower.mixed, lower.slope)
+            chain.least_mixed[depth, i] = max(chain.least_mixed[depth, i], least)
 
 
 @kernel
