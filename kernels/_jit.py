@@ -14,7 +14,9 @@ from typing import Any
 
 import numba
 from numba.core import config
-from numba.core.types import unliteral
+from numba.core.types import Array, BaseTuple, unliteral
+
+from ._callee import CalleeCompiler
 
 _HERE = Path(__file__).resolve().parent
 
@@ -43,8 +45,8 @@ def kernel(function: Callable[..., Any]) -> Any:
     numpy's error model so that a division needs no test for zero (which would block vectorisation); no wrapper for C,
     which nobody calls and which takes time to compile.
 
-    It allocates no array and returns none, nor does what it calls, so that no references are counted: that would take
-    a third of the time of a search.
+    It allocates no array and returns none, nor does what it calls, so that no references need to be counted, which
+    would take a third of the time of a search.
     """
     return _compiled(function, inline="never", _nrt=False)
 
@@ -60,13 +62,26 @@ def formula(function: Callable[..., Any]) -> Any:
 
 
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:
-    options["no_cfunc_wrapper"] = True  # not known to numba's type stubs
-    dispatcher: Any = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
-    template_of = dispatcher.get_call_template
+    options |= {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+    compiled: Any = numba.njit  # its type stubs do not know all of these
+    called_from_python = compiled(cache=True, **options)(function)
+    callee = compiled(no_cpython_wrapper=True, pipeline_class=CalleeCompiler, **options)(function)
 
-    def template_of_plain(args: Any, kws: Any) -> Any:
+    def get_call_template(args: Any, kws: Any) -> Any:
         """Numba would compile a callee anew for every constant that it is called with."""
-        return template_of([unliteral(each) for each in args], {name: unliteral(each) for name, each in kws.items()})
+        found = callee.get_call_template(
+            [unliteral(each) for each in args], {name: unliteral(each) for name, each in kws.items()}
+        )
+        if "_nrt" in options and any(_holds_array(each.return_type) for each in callee.nopython_signatures):
+            raise TypeError(f"kernel {function.__name__} returns an array, whose references nobody would count")
+        return found
 
-    dispatcher.get_call_template = template_of_plain
-    return dispatcher
+    # What numba asks of a function that a kernel calls: its signature, and what that of its code is kept under.
+    called_from_python.get_call_template = get_call_template
+    called_from_python.get_overload = callee.get_overload
+    return called_from_python
+
+
+def _holds_array(kind: Any) -> bool:
+    members: Any = kind if isinstance(kind, BaseTuple) else ()
+    return isinstance(kind, Array) or any(_holds_array(each) for each in members)

@@ -17,6 +17,7 @@ from fastmap.dimensions import DEFAULT_ORDER, LOOP_DIMENSIONS, OPERANDS
 from fastmap.errors import MappingError
 from fastmap.evaluation import evaluate
 from fastmap.kernels import allocate, lattice, orders, reduce
+from fastmap.kernels._jit import allocating, kernel
 from fastmap.kernels.cost import N_COSTS, mapping_cost
 from fastmap.kernels.evaluate import prefix_tables
 from fastmap.kernels.latency import COUNT, PERIOD, WINDOW, _union
@@ -591,12 +592,26 @@ def test_roomy_memories_take_everything_at_once():
 SOURCES = sorted(Path(kernels.__file__).parent.glob("*.py"))
 
 #: Functions of the decorators' own module, which run in Python.
-PLAIN_FUNCTIONS = {"_jit.py": {"_content_key", "_cache_folder", "kernel", "formula", "_compiled", "template_of_plain"}}
+PLAIN_FUNCTIONS = {
+    "_jit.py": {
+        "_content_key",
+        "_cache_folder",
+        "kernel",
+        "allocating",
+        "formula",
+        "_compiled",
+        "get_call_template",
+        "_holds_array",
+    },
+    "_callee.py": {"finalize", "define_pipelines", "get_executable", "insert_user_function"},
+}
 #: What kernel files may import, beside each other.
 IMPORTS = {"__future__", "math", "typing", "numpy"}
-IMPORTS_OF_THE_DECORATOR = IMPORTS | {
-    "hashlib", "os", "collections.abc", "pathlib", "numba", "numba.core", "numba.core.types"
+IMPORTS_OF_COMPILATION = IMPORTS | {
+    "copy", "hashlib", "os", "collections.abc", "pathlib",
+    "numba", "numba.core", "numba.core.types", "numba.core.codegen", "numba.core.compiler"
 }  # fmt: skip
+DECORATORS = {"kernel", "allocating", "formula"}
 #: Words with which compilation is configured.
 FLAGS = {"njit", "jit", "vectorize", "guvectorize", "stencil", "cfunc", "jitclass", "prange", "config"}
 OPTIONS = {"fastmath", "parallel", "cache", "nogil", "error_model", "boundscheck", "inline", "forceinline", "nopython"}
@@ -619,20 +634,22 @@ def test_there_are_kernels():
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
-def test_every_function_has_one_of_the_two_decorators(path):
+def test_every_function_has_one_of_the_three_decorators(path):
     for node in ast.walk(parsed(path)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             if node.name in PLAIN_FUNCTIONS.get(path.name, ()):
                 assert node.decorator_list == []
                 continue
             decorators = [ast.unparse(each) for each in node.decorator_list]
-            assert decorators in (["kernel"], ["formula"]), f"{path.name}: {node.name} is decorated with {decorators}"
+            assert decorators in ([each] for each in DECORATORS), (
+                f"{path.name}: {node.name} is decorated with {decorators}"
+            )
         assert not isinstance(node, ast.Lambda), f"{path.name}, line {node.lineno}: a lambda"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_kernels_import_only_each_other(path):
-    allowed = IMPORTS_OF_THE_DECORATOR if path.name == "_jit.py" else IMPORTS
+    allowed = IMPORTS_OF_COMPILATION if path.name in PLAIN_FUNCTIONS else IMPORTS
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             assert {alias.name for alias in node.names} <= allowed, f"{path.name}: {ast.unparse(node)}"
@@ -642,7 +659,10 @@ def test_kernels_import_only_each_other(path):
             assert beside is False or (path.parent / f"{node.module}.py").exists()
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if path.name != "_jit.py"], ids=lambda path: path.name)
+KERNELS = [path for path in SOURCES if path.name not in PLAIN_FUNCTIONS]
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=lambda path: path.name)
 def test_no_kernel_configures_its_compilation(path):
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Name):
@@ -651,3 +671,59 @@ def test_no_kernel_configures_its_compilation(path):
             assert node.attr not in FLAGS, f"{path.name}, line {node.lineno}: {node.attr}"
         if isinstance(node, ast.keyword):
             assert node.arg not in OPTIONS, f"{path.name}, line {node.value.lineno}: {node.arg}"
+
+
+def test_kernels_call_none_that_allocates():
+    """They count no references, so that what somebody allocates would never be freed."""
+    decorated = {}  # (module, function): (decorator, what it calls)
+    for path in KERNELS:
+        tree = parsed(path)
+        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+        known = {node.name: (path.stem, node.name) for node in functions}
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom) and node.level == 1:
+                known |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
+        for node in functions:
+            called = {ast.unparse(each.func) for each in ast.walk(node) if isinstance(each, ast.Call)}
+            decorator = ast.unparse(node.decorator_list[0])
+            decorated[path.stem, node.name] = decorator, {known[name] for name in called if name in known}
+    assert {decorator for decorator, _ in decorated.values()} == DECORATORS
+    for caller, (decorator, called) in decorated.items():
+        for callee in called:
+            allocates = decorated.get(callee, ("", ()))[0] == "allocating"
+            assert decorator == "allocating" or not allocates, f"{caller} calls {callee}"
+
+
+def test_a_kernel_returns_no_array():
+    @kernel
+    def same(values):
+        return values, 1
+
+    @allocating
+    def caller(values):
+        return same(values)[1]
+
+    with pytest.raises(TypeError, match="kernel same returns an array"):
+        caller(np.zeros(3))
+
+
+def test_a_callee_is_compiled_as_part_of_its_caller_alone():
+    @kernel
+    def twice(x):
+        return 2 * x
+
+    @kernel
+    def thrice(x):
+        return twice(x) + x
+
+    @kernel
+    def caller(x):
+        return thrice(x) + twice(5)
+
+    assert caller(7) == 31
+    assert caller(0.5) == 11.5
+    assert not twice.overloads
+    assert not thrice.overloads
+    assert thrice(7) == 21
+    assert len(thrice.overloads) == 1
+    assert not twice.overloads
