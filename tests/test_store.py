@@ -634,6 +634,13 @@ def test_a_second_writer_gets_a_sentence(tmp_path: Path, found: SearchResult) ->
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_one_process_writes_two_files(tmp_path: Path, found: SearchResult) -> None:
+    with ResultFile.create(tmp_path / "a.h5") as a, ResultFile.create(tmp_path / "b.h5") as b:
+        a.write(found, "one")
+        b.write(found, "two")
+    assert [contents(tmp_path / name) for name in ("a.h5", "b.h5")] == [[("aimc", "one")], [("aimc", "two")]]
+
+
 def test_a_lock_left_by_a_kill_stops_nobody(tmp_path: Path, found: SearchResult) -> None:
     (tmp_path / "r.h5.lock").touch()
     (tmp_path / "r.h5.tmp").write_bytes(b"half")
