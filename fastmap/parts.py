@@ -242,6 +242,16 @@ def part_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.h5"))
 
 
+def open_hdf5(path: Path) -> Any:
+    """Open a file for reading. A file in its place never changes, so that no lock is needed."""
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        if "file locking flag" not in str(error):
+            raise
+        return h5py.File(path, "r")  # this process has it open, with a lock, and HDF5 wants all to do the same
+
+
 @contextmanager
 def open_part(path: Path) -> Iterator[Any]:
     """Open a part for reading.
@@ -251,7 +261,7 @@ def open_part(path: Path) -> Iterator[Any]:
         DamagedError: it is truncated or damaged.
     """
     try:
-        file = h5py.File(path, "r", locking=False)
+        file = open_hdf5(path)
     except FileNotFoundError:
         raise StoreError(f"{path}: is missing, and with it a part of the rows") from None
     except OSError as error:

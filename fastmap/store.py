@@ -69,7 +69,7 @@ from fastmap.keep import Keep
 from fastmap.layer import Layer
 from fastmap.mapping import Constraints
 from fastmap.mapspace import Mapspace
-from fastmap.parts import CHUNK, Journal, folder_name, holds, part_files, sync_folder
+from fastmap.parts import CHUNK, Journal, folder_name, holds, open_hdf5, part_files, sync_folder
 from fastmap.result import Histogram, Histogram2D, Kept, Points, SearchResult
 
 try:
@@ -441,7 +441,7 @@ def check_output(path: str | Path, overwrite: bool = False, resume: bool = False
 def _check_replaceable(path: Path, resume: bool) -> None:
     """Refuse to replace, or to go on with, what is no result file, or a damaged one."""
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_hdf5(path) as file:
             if _text(file.attrs.get("format")) == FORMAT:
                 return
         readable = True
@@ -515,14 +515,19 @@ def _opened(path: Path) -> Iterator[Any]:
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: cannot be read: {reason(error)}") from None
     with _explained(path, "is not a readable HDF5 file (foreign, truncated or damaged)", DamagedError):
-        file = h5py.File(path, "r", locking=False)  # a file on disk never changes, so that no lock is needed
+        file = open_hdf5(path)
     with file, _explained(path, "is damaged", DamagedError):
         if _text(file.attrs.get("format")) != FORMAT:
             raise StoreError(f"{path}: is an HDF5 file, but not a result of fastmap")
         version = file.attrs.get("schema_version")
         if version not in READABLE_VERSIONS:
-            readable = " and ".join(map(str, READABLE_VERSIONS))
-            raise StoreError(f"{path}: has schema version {version}; this fastmap reads versions {readable}")
+            newer = isinstance(version, int | np.integer) and version > SCHEMA_VERSION
+            writer = _text(file.attrs.get("fastmap_version")) or "of an unknown version"
+            raise StoreError(
+                f"{path}: has schema version {version}, written by fastmap {writer}; this fastmap "
+                f"({fastmap.__version__}) reads versions {' and '.join(map(str, READABLE_VERSIONS))}: "
+                f"{'use a newer one' if newer else 'search again'}"
+            )
         yield file
 
 
