@@ -20,8 +20,13 @@ Layout (schema version 3)::
         space/              what turns a mapping_id into a mapping: the factors of every spatial mapping and the number
                             of orders (text: it may exceed 64 bits); and, for other readers, the iterations that remain
 
-``mapping_id`` is (spatial index, order rank, allocation code). The allocation code less one is a number to the base
-loops + 1, its digits the cuts of W, I and O below each one's top memory.
+``mapping_id`` is (spatial index, order rank, allocation code). The order rank counts the orders that the constraints
+admit of the prime factors of what remains (with a limit of loops, of their products), from the innermost loop outwards,
+lexicographically. The allocation code less one is a number to the base loops + 1, its digits the cuts of W, I and O
+below each one's top memory. ``fastmap mine FILE --id`` writes any mapping out.
+
+Languages whose arrays are stored by columns, such as MATLAB, Julia and R, see the two axes of ``mapping_id``,
+``energy_latency``, ``factors`` and ``remaining`` in the other order.
 
 The columns of ``mappings`` are virtual datasets: their rows are in a folder beside, ``{file}.parts``, in files as in
 ``parts.py``. HDF5 finds them as long as file and folder stay together under their names; what is missing reads as NaN,
