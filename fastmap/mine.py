@@ -775,6 +775,9 @@ def near(sources: Sequence[Source], of: str = "edp_pj_ns", within: float = 0.01,
     for source in sources:
         names = [*default_columns(sources), *IDENTITY]
         table = select([source], list(dict.fromkeys([*names, of])), None, of, limit=limit, distinct=True)
+        table = table.rows(
+            np.lexsort([table.columns[name] for name in (*COSTS[::-1], of)])
+        )  # of equals, the better first
         best = table.columns[of][0]
         chosen = np.flatnonzero(table.columns[of] <= best * (1 + within) * (1 + 1e-12))
         table = table.rows(chosen)

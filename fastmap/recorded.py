@@ -79,8 +79,21 @@ class Forecast:
 
 
 def forecast(space: Mapspace, keep: Keep, best: dict[str, float]) -> Forecast:
-    """Cost a few ranges of orders, spread over the space, and draw conclusions."""
+    """Cost a few ranges of orders, spread over the space, and draw conclusions.
+
+    Raises:
+        KeyboardInterrupt: once the kernels have returned, which cannot be interrupted.
+    """
     compile_kernels(space)
+    control = Control()
+    with control.on_interrupt():
+        expected = _forecast(space, keep, best, control)
+    if control.stopped:
+        raise KeyboardInterrupt
+    return expected
+
+
+def _forecast(space: Mapspace, keep: Keep, best: dict[str, float], control: Control) -> Forecast:
     array_pj, offsets = candidate_energies_pj(space), space.offsets()
     orders = int(offsets[-1])
     columns = Columns(space, best)
@@ -95,10 +108,11 @@ def forecast(space: Mapspace, keep: Keep, best: dict[str, float]) -> Forecast:
         reductions, stop = new_reductions(1), first
         end = min(orders, first + PROBE_ORDERS)  # however few of them fit
         room.position[:] = 0
-        while stop == first and reductions.totals[COSTED] < UNIT_COSTS:  # else a unit is a single order anyway
+        # A unit is a single order anyway where that has so many costs.
+        while stop == first and reductions.totals[COSTED] < UNIT_COSTS and not control.stopped:
             room.filled[0] = 0
             stop, reductions, room = run_range(
-                space, array_pj, offsets, first, end, reductions, Control(), np.zeros(1, np.int64), room
+                space, array_pj, offsets, first, end, reductions, control, np.zeros(1, np.int64), room
             )
             sample.offer(room.offers[: int(room.filled[0])])
             if keep.rows:
@@ -111,7 +125,7 @@ def forecast(space: Mapspace, keep: Keep, best: dict[str, float]) -> Forecast:
         covered += stop - first + (done / of if of else 0.0)
         costs += int(reductions.totals[COSTED])
     seconds = time.thread_time() - start
-    share = orders / covered
+    share = orders / max(covered, 1e-9)  # nothing is covered where it was stopped
     units = max(1.0, share * costs / UNIT_COSTS)
     return Forecast(
         costs_per_order=costs / covered,

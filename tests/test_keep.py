@@ -324,6 +324,16 @@ def test_the_forecast_is_about_right(tmp_path: Path, layer: fm.Layer, aimc: fm.A
     assert 0.3 < expected.bytes / written < 3
 
 
+def test_a_space_is_refused_for_its_time_not_for_its_size(layer: fm.Layer, aimc: fm.Architecture) -> None:
+    """Mappings that share their cost by construction take no time of their own."""
+    space = Mapspace.build(layer, aimc)
+    assert exhaustive.expected_seconds(space.size) > exhaustive.LONG_SECONDS
+    assert recorded.seconds_to_enumerate(space, None) < exhaustive.LONG_SECONDS
+    exhaustive.check_size(space, None, force=False)
+    with pytest.raises(FastmapError, match=r"which would take about .* hours"):
+        exhaustive.check_size(Mapspace.build(layer, fm.load_architecture("aimc_4level")), 1, force=False)
+
+
 # ------------------------------------------------------------------------------------- readers of the plain layout
 
 

@@ -237,6 +237,8 @@ def test_rank(aimc: list[mine.Source]) -> None:
 
 def test_near(aimc: list[mine.Source]) -> None:
     found = mine.near(aimc, "energy_pj", 0.05, 10)
+    optimum = aimc[0].result.points["energy"]
+    assert [found.columns[name][0] for name in COSTS] == [optimum.energy_pj[0], optimum.latency_cycles[0]]
     frame = frame_of(aimc[0]).drop_duplicates(list(COSTS)).sort_values("energy_pj", kind="stable")
     inside = frame[frame["energy_pj"] <= 1.05 * frame["energy_pj"].min()]
     assert found.columns["energy_pj"].tolist() == inside["energy_pj"].tolist()[:10]
