@@ -13,7 +13,7 @@ from fastmap.columns import COSTS, IDENTITY, WEIGHT, Block
 from fastmap.errors import FastmapError, StoreError
 from fastmap.evaluation import evaluate
 from fastmap.mine import Source, open_sources, scan
-from fastmap.parts import holds
+from fastmap.parts import holds, open_hdf5
 from fastmap.store import SCHEMA_VERSION, contents, load_result, provenance
 
 #: Rows of each result that are costed anew.
@@ -55,7 +55,7 @@ def _scales(path: Path) -> list[str]:
             if not len(scales) or any(len(scale) != length for scale in scales.values()):
                 problems.append(f"{name}: axis {axis} has no dimension scale of its length")
 
-    with h5py.File(path, "r", locking=False) as file:
+    with open_hdf5(path) as file:
         file.visititems(visit)
     return problems
 

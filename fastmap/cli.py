@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import fastmap
 from fastmap import mine_cli, model_commands, picture_commands
-from fastmap.errors import FastmapError, InputError
+from fastmap.errors import FastmapError, InputError, reason
 
 if TYPE_CHECKING:
     from fastmap.architecture import Architecture
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.filename is not None:
             raise
         _discard_output()
-        print(f"fastmap: cannot write the output: {error.strerror}", file=sys.stderr)
+        print(f"fastmap: cannot write the output: {reason(error)}", file=sys.stderr)
         return EXIT_OURS
 
 
@@ -357,12 +357,11 @@ def _search(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from fastmap.control import Control
-    from fastmap.exhaustive import expected_seconds
     from fastmap.exploration import Options, check_options, is_enumerated, prepare, search_network
     from fastmap.keep import Keep
-    from fastmap.recorded import announcement, check_room
+    from fastmap.recorded import announcement, check_room, seconds_to_enumerate
     from fastmap.result import NetworkResult, SearchResult
-    from fastmap.store import ResultFile, check_output
+    from fastmap.store import ResultFile, check_output, parts_bytes
     from fastmap.text import readable_time
 
     how = Options(
@@ -380,7 +379,7 @@ def _search(options: argparse.Namespace) -> int:
         else None,
     )
     if options.output is not None:
-        check_output(options.output, options.force or options.resume)
+        check_output(options.output, options.force, options.resume)
     elif options.resume:
         raise InputError("--resume needs the file (--output) of the run to go on with")
     _announce_compilation(options)
@@ -391,25 +390,34 @@ def _search(options: argparse.Namespace) -> int:
         check_options(space, how, recorded=options.output is not None)
     control = options.interrupt.control = Control()
     options.interrupt.check()
-    recordings = {}
+    recordings, there = {}, 0
     if options.output is not None:
         for space in spaces:
             recording = prepare(space, how, control)
             if recording is not None:
                 recordings[id(space)] = recording
-        check_room(sum(each.forecast.bytes for each in recordings.values()), options.output, options.force)
+        there = parts_bytes(options.output) if options.resume else 0
+        expected_bytes = sum(each.forecast.bytes for each in recordings.values())
+        check_room(expected_bytes - there, options.output, options.force)
     enumerated = [space for space in spaces if is_enumerated(space, how)]
     finished: list[NetworkResult] = []
     failure: FastmapError | None = None
     output = None
     if options.output is not None:
         with control.on_interrupt():  # or its lock might stay
-            output = ResultFile.create(options.output, overwrite=options.force, resume=options.resume)
+            output = ResultFile.create(options.output, overwrite=options.force, resume=options.resume, tell=_tell)
     try:
         if not options.quiet:
             distinct = sum(len(plan.distinct) for plan in plans)
             names = ", ".join(plan.architecture.name for plan in plans)
-            time = readable_time(expected_seconds(sum(space.size for space in enumerated), options.threads))
+            time = readable_time(
+                sum(
+                    recordings[id(space)].forecast.seconds(options.threads)
+                    if id(space) in recordings
+                    else seconds_to_enumerate(space, options.threads)
+                    for space in enumerated
+                )
+            )
             effort = f", {time if time.startswith('less') else f'about {time}'} to enumerate" if enumerated else ""
             layers = f"{distinct} distinct layer{'s' if distinct > 1 else ''}"
             stored = f", about {KILOBYTES_PER_RESULT * distinct} kB to {options.output}" if output else ""
@@ -417,9 +425,9 @@ def _search(options: argparse.Namespace) -> int:
                 f"{plans[0].workload.name} on {names}: {size:,} mappings of {layers}{effort}{stored}",
                 file=sys.stderr,
             )
-            if how.keep is not None and how.keep.rows:
+            if how.keep is not None and (how.keep.rows or how.keep.sample_size):
                 expected = [each.forecast for each in recordings.values()]
-                print(f"keeping {announcement(expected, how.keep, options.output, options.threads)}", file=sys.stderr)
+                print(f"keeping {announcement(expected, how.keep, options.output, there)}", file=sys.stderr)
         if options.interrupt.came or control.stopped:
             raise KeyboardInterrupt
         # Without a terminal there is no bar: a log would be full of it.
@@ -461,10 +469,23 @@ def _search(options: argparse.Namespace) -> int:
         raise failure
     if control.stopped:
         options.interrupt.came = False  # it has been heard
-        kept = "" if not finished else "; what was done is stored" if output else "; what was done is shown"
+        kept = (
+            ""
+            if not finished
+            else "; what was done is stored, and --resume goes on"
+            if output
+            else "; what was done is shown"
+        )
         print(f"fastmap: interrupted{kept}", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
+
+
+def _tell(sentence: str) -> None:
+    """Warn, also while there is a progress bar."""
+    from tqdm import tqdm
+
+    tqdm.write(f"fastmap: {sentence}", file=sys.stderr)
 
 
 def _share(text: str) -> float:
@@ -634,13 +655,14 @@ def _count(options: argparse.Namespace) -> int:
 def _all_mappings(plan: NetworkPlan) -> str:
     """Numbers of mappings, valid or not, for people."""
     from fastmap import text
-    from fastmap.exhaustive import expected_seconds
+    from fastmap.recorded import seconds_to_enumerate
 
+    seconds = {id(space): seconds_to_enumerate(space, None) for space in plan.distinct.values()}
     rows = [
-        (name, f"{len(space.orders):,}", f"{space.size:,}", text.readable_time(expected_seconds(space.size)))
+        (name, f"{len(space.orders):,}", f"{space.size:,}", text.readable_time(seconds[id(space)]))
         for name, space in plan.spaces.items()
     ]
-    rows.append(("all distinct", "", f"{plan.size:,}", text.readable_time(expected_seconds(plan.size))))
+    rows.append(("all distinct", "", f"{plan.size:,}", text.readable_time(sum(seconds.values()))))
     header = ("layer", "spatial mappings", "mappings", "to enumerate")
     return f"{plan.workload.name} on {plan.architecture.name}\n{text.table(header, rows)}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class FastmapError(Exception):
     """Base of every error that bad input causes. ``str(error)`` is one sentence for the user."""
@@ -23,3 +25,14 @@ class SearchError(FastmapError):
 
 class StoreError(FastmapError):
     """A result file cannot be written or read."""
+
+
+class DamagedError(StoreError):
+    """A result file, or a part of one, is truncated or damaged."""
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, on one line; of HDF5's accounts only what the system said."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    said = re.search("error message = '([^']*)'", text)
+    return said[1] if said else " ".join(text.split())

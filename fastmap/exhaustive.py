@@ -59,8 +59,12 @@ class Rows(NamedTuple):
 
 def check_size(space: Mapspace, threads: int | None, force: bool) -> None:
     """Refuse a space that takes too long to enumerate, unless forced."""
-    seconds = expected_seconds(space.size, threads)
-    if seconds > LONG_SECONDS and not force:
+    from fastmap.recorded import seconds_to_enumerate
+
+    if force:
+        return
+    seconds = seconds_to_enumerate(space, threads)
+    if seconds > LONG_SECONDS:
         raise SearchError(
             f"{space.layer.name} on {space.architecture.name} has {space.size:.3e} mappings "
             f"({len(space.orders)} spatial mappings), which would take about {readable_time(seconds)} to enumerate; "
@@ -70,7 +74,7 @@ def check_size(space: Mapspace, threads: int | None, force: bool) -> None:
 
 
 def expected_seconds(mappings: int, threads: int | None = None) -> float:
-    """Roughly how long it takes to enumerate so many mappings."""
+    """How long it takes to enumerate so many mappings, at most: many of them may share their cost by construction."""
     return mappings / (ASSUMED_RATE * (threads or available_threads()))
 
 

@@ -22,7 +22,7 @@ from fastmap.mapspace import Mapspace
 from fastmap.optimal import solve_space
 from fastmap.recorded import Forecast, best_values, check_room, enumerate_recorded, forecast, reduced
 from fastmap.result import OBJECTIVES, NetworkResult, SearchResult, exponent_of
-from fastmap.store import ResultFile, check_output
+from fastmap.store import ResultFile, check_output, parts_bytes
 from fastmap.workload import Workload
 
 STRATEGIES = ("optimal", "exhaustive")
@@ -146,14 +146,14 @@ def search(
         objective, strategy, max_energy_pj, max_latency_cycles, gap, time_limit, top, threads, force, chosen
     )
     if output is not None:
-        check_output(output, force or resume)
+        check_output(output, force, resume)
     space = Mapspace.build(layer, architecture, constraints, cost_model)
     if output is None:
         return search_space(space, options, progress, control)
     control = control or Control()
     expected = prepare(space, options, control)
     if expected is not None:
-        check_room(expected.forecast.bytes, output, force)
+        check_room(expected.forecast.bytes - (parts_bytes(output) if resume else 0), output, force)
     with ResultFile.create(output, overwrite=force, resume=resume) as file:
         found = search_recorded(file, layer.name, space, options, expected, progress, control)
         with control.on_interrupt():

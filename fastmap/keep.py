@@ -121,6 +121,7 @@ class Sample:
         key = np.zeros(len(offers))
         mixed = _mixed(self.seed, offers)
         turn = 0
+        drawn: list[Any] = []  # not yet among the draws: sorting them takes longer than drawing
         while self.size and len(rows):
             left = (offers["weight"][rows] - turn).astype(np.float64)
             key = key + (1.0 - key) * -np.expm1(np.log1p(-_uniform(mixed[rows], turn)) / left)
@@ -130,16 +131,25 @@ class Sample:
             draws["key"] = key
             for name, *_ in OFFER.descr:
                 draws[name] = offers[name][rows]
-            self.add(draws)
+            drawn.append(draws)
+            if sum(map(len, drawn)) >= self.size:
+                self.add(np.concatenate(drawn))
+                drawn = []
             turn += 1
             more = (offers["weight"][rows] > turn) & (key < self._limit())
             rows, key = rows[more], key[more]
+        if drawn:
+            self.add(np.concatenate(drawn))
 
     def add(self, draws: Any) -> None:
         """Take in what another sample of the same seed has drawn."""
-        self.draws = np.concatenate([self.draws, draws])
-        order = np.lexsort([self.draws[name] for name in ("code", "rank", "spatial", "key")])
-        self.draws = self.draws[order[: self.size]]
+        keys = np.concatenate([self.draws["key"], draws["key"]])
+        last = np.partition(keys, self.size - 1)[self.size - 1] if len(keys) > self.size else np.inf
+        both = np.concatenate([part[part["key"] <= last] for part in (self.draws, draws)])
+        order = np.argsort(both["key"], kind="stable")
+        if (np.diff(both["key"][order]) == 0).any():
+            order = np.lexsort([both[name] for name in ("code", "rank", "spatial", "key")])
+        self.draws = both[order[: self.size]]
 
     def _limit(self, keys: Any = ()) -> float:
         """A key that is certainly not drawn any more, given those drawn and some more."""

@@ -466,33 +466,25 @@ def _number(expression: Expression, block: Block) -> Any:
 class Aggregate:
     """What is computed of each group."""
 
-    kind: str  #: of ``AGGREGATES``
+    kind: str  #: of ``AGGREGATES``, a median being a quantile
     of: Expression | None
+    name: str  #: of the column that it becomes
     quantile: float = 0.0
-
-    @property
-    def name(self) -> str:
-        """Of the column that it becomes."""
-        if self.of is None:
-            return self.kind
-        return f"{'q' + format(100 * self.quantile, 'g') if self.kind == 'q' else self.kind}:{self.of.text}"
 
 
 def read_aggregate(written: str) -> Aggregate:
     """Read ``count``, ``mappings``, ``min:energy_pj``, ``max:...``, ``mean:...``, ``median:...`` or ``q99:...``."""
     kind, _, of = written.partition(":")
     if kind in ("count", "mappings") and not of:
-        return Aggregate(kind, None)
+        return Aggregate(kind, None, kind)
     if kind in ("min", "max", "mean") and of:
-        return Aggregate(kind, read_expression(of))
-    if kind == "median" and of:
-        return Aggregate("q", read_expression(of), 0.5)
+        return Aggregate(kind, read_expression(of), written)
     try:
-        share = float(kind.removeprefix("q")) / 100
+        share = 0.5 if kind == "median" else float(kind.removeprefix("q")) / 100
     except ValueError:
         share = -1.0
-    if kind.startswith("q") and of and 0 <= share <= 1:
-        return Aggregate("q", read_expression(of), share)
+    if (kind == "median" or kind.startswith("q")) and of and 0 <= share <= 1:
+        return Aggregate("q", read_expression(of), written, share)
     raise InputError(
         f"{shown(written)} is no aggregate; write count, mappings, min:COLUMN, max:, mean:, median: or q99:"
     )
@@ -783,6 +775,9 @@ def near(sources: Sequence[Source], of: str = "edp_pj_ns", within: float = 0.01,
     for source in sources:
         names = [*default_columns(sources), *IDENTITY]
         table = select([source], list(dict.fromkeys([*names, of])), None, of, limit=limit, distinct=True)
+        table = table.rows(
+            np.lexsort([table.columns[name] for name in (*COSTS[::-1], of)])
+        )  # of equals, the better first
         best = table.columns[of][0]
         chosen = np.flatnonzero(table.columns[of] <= best * (1 + within) * (1 + 1e-12))
         table = table.rows(chosen)

@@ -14,6 +14,23 @@ if TYPE_CHECKING:
     from fastmap.mine import Source, Table
 
 DEFAULT_LIMIT = 20
+#: Options of some questions only, and these; the first is that for rows.
+ROWS = "rows of mappings"
+GO_WITH = {
+    "where": (ROWS, "by", "pareto", "rank", "common"),
+    "columns": (ROWS, "pareto"),
+    "sort": (ROWS,),
+    "descending": (ROWS,),
+    "distinct": (ROWS,),
+    "limit": (ROWS, "by", "pareto", "near", "common", "diff"),
+    "aggregates": ("by",),
+    "of": ("rank", "near", "common", "diff"),
+    "export": (ROWS, "by", "pareto", "near", "common", "diff"),
+    "arch": (ROWS, "by", "pareto", "rank", "near", "common", "names", "id"),
+    "layer": (ROWS, "by", "pareto", "rank", "near", "common", "names", "id"),
+    "kind": (ROWS, "by", "pareto", "rank", "near", "common", "names", "id"),
+}
+QUESTIONS = ("names", "by", "pareto", "rank", "near", "common", "diff", "id", "check")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,13 +71,13 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     if options.check:
         return _check_files(options)
-    if options.diff:
-        first, second = options.files
-        _answer(options, mine.diff(first, second, options.of or "edp"))
-        return 0
     sources = mine.open_sources(options.files, options.arch, options.layer, options.kind)
     for warning in mine.warnings(sources):
         print(f"fastmap: warning: {warning}", file=sys.stderr)
+    if options.diff:
+        first, second = options.files
+        _answer(options, mine.diff(first, second, options.of or "edp").rows(slice(0, options.limit)))
+        return 0
     of = options.of or "edp_pj_ns"
     if options.names:
         return _names(options, sources)
@@ -70,12 +87,12 @@ def run(options: argparse.Namespace) -> int:
         return _rank(options, sources, of)
     if options.by is not None:
         aggregates = {} if options.aggregates is None else {"aggregates": options.aggregates}
-        table = mine.group(sources, options.by, where=options.where, **aggregates)
+        table = mine.group(sources, options.by, where=options.where, **aggregates).rows(slice(0, options.limit))
     elif options.pareto is not None:
         axes = options.pareto or ["energy_pj", "latency_ns"]
         if len(axes) != 2:
             raise InputError(f"--pareto needs two expressions, not {len(axes)}")
-        table = mine.pareto(sources, axes[0], axes[1], options.where, options.columns)
+        table = mine.pareto(sources, axes[0], axes[1], options.where, options.columns).rows(slice(0, options.limit))
     elif options.near is not None:
         table = mine.near(sources, of, _share("--near", options.near), options.limit or DEFAULT_LIMIT)
     elif options.common is not None:
@@ -96,12 +113,15 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse options that do not go together."""
+    given = vars(options)
+    question = next((name for name in QUESTIONS if given[name] not in (None, False)), ROWS)
+    for name, questions in GO_WITH.items():
+        if given[name] not in (None, False) and question not in questions:
+            raise InputError(f"--{name} does not go with {question if question == ROWS else f'--{question}'}")
     if options.limit is not None and options.limit < 1:
         raise InputError(f"--limit must be a positive integer, not {options.limit}")
     if options.diff and len(options.files) != 2:
         raise InputError(f"--diff needs two files, not {len(options.files)}")
-    if options.aggregates is not None and options.by is None:
-        raise InputError("--aggregates needs --by")
     if options.descending and options.sort is None:
         raise InputError("--descending needs --sort")
 

@@ -2,8 +2,8 @@
 
 A search that can take long, or keeps rows, is cut into *units*, ranges of loop orders, that depend on nothing but the
 space. What a unit finds does not depend on when, where and beside what it runs. Therefore a run can be killed at any
-moment: a part is written under another name, brought to disk, and then renamed, so that it is there as a whole or not
-at all; a later run takes over the parts that are there and does the rest.
+moment, and power may fail: a part is written under another name, brought to disk, renamed, and its new name brought to
+disk, so that it is there as a whole or not at all; a later run takes over the parts that are there and does the rest.
 
 Layout of a part::
 
@@ -18,13 +18,14 @@ the thread that made them, and handed over as they stand in the file.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from fastmap.errors import StoreError
+from fastmap.errors import DamagedError, StoreError, reason
 from fastmap.keep import DRAW
 from fastmap.kernels import reduce as reduce_kernels
 
@@ -96,7 +97,11 @@ class RowWriter:
         self._waiting_rows = 0
 
     def append(self, columns: dict[str, Any]) -> None:
-        """Add rows: one array for each column."""
+        """Add rows: one array for each column.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
         rows = len(next(iter(columns.values())))
         start = 0
         while start < rows:
@@ -106,7 +111,8 @@ class RowWriter:
             self._waiting_rows += taken
             start += taken
             if self._waiting_rows == CHUNK:
-                self._write()
+                with explained(self.path.parent):
+                    self._write()
 
     def _write(self) -> None:
         """Write the rows that wait."""
@@ -126,13 +132,14 @@ class RowWriter:
 
     def discard(self) -> None:
         """Leave no trace."""
-        self.file.close()
+        with suppress(OSError, RuntimeError):  # on a full disk, HDF5 may fail to write what it still holds
+            self.file.close()
         self._temporary.unlink(missing_ok=True)
 
     def publish(self) -> None:
         """Bring the file to disk and give it its name."""
         self.file.close()
-        with open(self._temporary, "rb") as file:
+        with open(self._temporary, "r+b") as file:  # Windows brings nothing to disk that is open for reading
             os.fsync(file.fileno())
         os.replace(self._temporary, self.path)
         sync_folder(self.path.parent)
@@ -144,20 +151,21 @@ class Journal:
     Args:
         search: what is searched and how, as JSON text: parts of anything else are not taken over.
         resume: take over the parts that are there; else they are removed.
+        tell: called with a sentence for each part that is damaged, and therefore done again.
     """
 
-    def __init__(self, folder: Path, search: str, resume: bool) -> None:
+    def __init__(self, folder: Path, search: str, resume: bool, tell: Callable[[str], object]) -> None:
         self.folder = folder
         self.search = search
         self.parts: list[Part] = []
         self._lock = threading.Lock()
         with explained(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             for path in sorted(folder.iterdir()):
                 if path.name.endswith(".tmp") or not resume:
                     path.unlink()
             if resume:
-                self.parts = [part for path in part_files(folder) if (part := self._taken_over(path))]
+                self.parts = [part for path in part_files(folder) if (part := self._taken_over(path, tell))]
 
     @property
     def units(self) -> frozenset[int]:
@@ -204,14 +212,15 @@ class Journal:
             self.folder.rmdir()
         self.parts = []
 
-    def _taken_over(self, path: Path) -> Part | None:
-        """A part of an earlier run; None where power was lost before it was on disk as a whole, so that it goes."""
+    def _taken_over(self, path: Path, tell: Callable[[str], object]) -> Part | None:
+        """A part of an earlier run; None where it is damaged, so that it goes."""
         try:
             with open_part(path) as file:
                 search, units = file.attrs["search"], tuple(file["units"][...].tolist())
                 rows = _count_rows(file)
                 _read_reductions(file["reductions"])
-        except StoreError:
+        except DamagedError:
+            tell(f"{path}: is truncated or damaged; this part of the search is done again")
             path.unlink()
             return None
         if search != self.search:
@@ -233,19 +242,30 @@ def part_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.h5"))
 
 
+def open_hdf5(path: Path) -> Any:
+    """Open a file for reading. A file in its place never changes, so that no lock is needed."""
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        if "file locking flag" not in str(error):
+            raise
+        return h5py.File(path, "r")  # this process has it open, with a lock, and HDF5 wants all to do the same
+
+
 @contextmanager
 def open_part(path: Path) -> Iterator[Any]:
     """Open a part for reading.
 
     Raises:
-        StoreError: it is missing, damaged or of another version.
+        StoreError: it is missing or of another version.
+        DamagedError: it is truncated or damaged.
     """
     try:
-        file = h5py.File(path, "r", locking=False)
+        file = open_hdf5(path)
     except FileNotFoundError:
         raise StoreError(f"{path}: is missing, and with it a part of the rows") from None
     except OSError as error:
-        raise StoreError(f"{path}: is not a readable HDF5 file: {' '.join(str(error).split())}") from None
+        raise DamagedError(f"{path}: is truncated or damaged: {reason(error)}") from None
     with file, damaged(path):
         if file.attrs.get("format") != PART_FORMAT or file.attrs.get("schema_version") != PART_VERSION:
             raise StoreError(f"{path}: is no part of a result, or one of another version of fastmap")
@@ -258,7 +278,7 @@ def damaged(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, zlib.error) as error:
-        raise StoreError(f"{path}: is damaged: {' '.join(str(error).split())}") from None
+        raise DamagedError(f"{path}: is damaged: {reason(error)}") from None
 
 
 def holds(path: Path, rows: int) -> bool:
@@ -276,8 +296,15 @@ def explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise StoreError(f"{folder}: cannot be written: {' '.join(reason.split())}") from None
+        raise StoreError(f"{folder}: cannot be written: {reason(error)}") from None
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those that it lies in, and bring their names to disk."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in reversed(missing):
+        sync_folder(each.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -287,6 +314,9 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that does this for files only
+            raise
     finally:
         os.close(descriptor)
 

@@ -237,7 +237,7 @@ def picture(
         size: width and height in inches.
         draw: fills a figure.
         style: matplotlib's settings.
-        legend_columns: of the legend; 0 for none.
+        legend_columns: of the legend, at most; 0 for none.
 
     Raises:
         InputError: as :func:`check_picture`, or the file cannot be written.
@@ -257,10 +257,17 @@ def picture(
             found, labels = axis.get_legend_handles_labels()
             handles |= dict(zip(labels, found, strict=True))
         if legend_columns and handles:
-            figure.legend(
-                handles.values(), handles.keys(), loc="outside lower center", ncols=legend_columns, fontsize=8
-            )
+            _legend_below(figure, handles, legend_columns)
         try:
             figure.savefig(target, metadata=FORMATS[target.suffix.lower()])
         except OSError as error:
             raise InputError(f"cannot write {shown(str(path), 300)}: {error.strerror}") from None
+
+
+def _legend_below(figure: Any, handles: Mapping[str, Any], columns: int) -> None:
+    """Draw the legend with as many columns as the paper is wide for."""
+    legend = figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=8)
+    figure.draw_without_rendering()
+    if columns > 1 and legend.get_window_extent().width > figure.bbox.width:
+        legend.remove()
+        _legend_below(figure, handles, columns - 1)

@@ -313,7 +313,8 @@ def draw_sensitivity(title: str, objective: str, curves: Sequence[Curve], path: 
 
 def _point_out(axis: Any, place: tuple[float, float], mark: Mark, marker: str, colour: str, area: float) -> None:
     edge = {"edgecolors": "black", "linewidths": 0.7}
-    axis.scatter(*place, s=area, color=colour, marker=marker, label=_plain(mark.label), zorder=4, **edge)
+    above = 5 - area / 1000  # large ones lie below, so that those in one place can be told
+    axis.scatter(*place, s=area, color=colour, marker=marker, label=_plain(mark.label), zorder=above, **edge)
 
 
 def _without_trifles(parts: dict[tuple[str, str], Any]) -> tuple[dict[tuple[str, str], Any], Any]:
@@ -344,6 +345,8 @@ def _bars(axis: Any, names: Sequence[str], parts: Mapping[str, tuple[Any, ...]],
 
 def _numbered(axis: Any, places: Sequence[tuple[float, float]]) -> None:
     """Write numbers beside points, where there is room; neighbours share a label."""
+    from matplotlib.patheffects import withStroke
+
     axis.figure.draw_without_rendering()  # fixes the axes, so that points have places on paper
     at = axis.transData.transform(places) * 72 / axis.figure.dpi
     groups: list[list[int]] = []
@@ -366,7 +369,10 @@ def _numbered(axis: Any, places: Sequence[tuple[float, float]]) -> None:
                 break
         taken.append(box)
         line = {"arrowstyle": "-", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2} if abs(up) > 10 else None
-        axis.annotate(words, places[group[0]], (right, up), textcoords="offset points", size=7, arrowprops=line)
+        axis.annotate(
+            words, places[group[0]], (right, up), textcoords="offset points", size=7, arrowprops=line,
+            path_effects=[withStroke(linewidth=2, foreground="white")],
+        )  # fmt: skip
 
 
 def _counted(layer: Breakdown | RooflineLayer) -> str:

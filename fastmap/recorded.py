@@ -11,6 +11,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from fastmap.exhaustive import (
     Rows,
     candidate_energies_pj,
     compile_kernels,
+    expected_seconds,
     merge_reductions,
     new_reductions,
     outcome,
@@ -36,10 +38,9 @@ from fastmap.expression import BEST_OF, Expression
 from fastmap.keep import Keep, Sample
 from fastmap.kernels.exhaustive import SEGMENT_ORDERS
 from fastmap.kernels.reduce import COSTED, EVALUATED
-from fastmap.mapspace import Mapspace
+from fastmap.mapspace import MAX_ORDERS, Mapspace
 from fastmap.parts import CHUNK, Journal, Part, compress
 from fastmap.result import OBJECTIVES, Kept, SearchResult
-from fastmap.text import readable_time
 
 if TYPE_CHECKING:
     from fastmap.store import Recorder
@@ -56,6 +57,8 @@ CHECKPOINT_SECONDS = 10.0
 PROBES, PROBE_ROWS, PROBE_ORDERS = 8, 1 << 16, 1 << 10
 #: What is finished is published at most so often.
 PUBLISH_SECONDS = 1.0
+#: Spaces that may take longer than this are tried before anything is said about them.
+TRIED_SECONDS = 10.0
 #: Bytes of a part and of its share of the result file beside the rows.
 PART_BYTES = 40_000
 
@@ -67,7 +70,7 @@ class Forecast:
     costs_per_order: float  #: the same whenever it is sampled
     costs: float  #: distinct costs to compute
     rows: float  #: that are kept
-    bytes: float  #: on disk
+    bytes: float  #: on disk, beside what every result takes
     cpu_seconds: float
 
     def seconds(self, threads: int | None) -> float:
@@ -76,12 +79,27 @@ class Forecast:
 
 
 def forecast(space: Mapspace, keep: Keep, best: dict[str, float]) -> Forecast:
-    """Cost a few ranges of orders, spread over the space, and draw conclusions."""
+    """Cost a few ranges of orders, spread over the space, and draw conclusions.
+
+    Raises:
+        KeyboardInterrupt: once the kernels have returned, which cannot be interrupted.
+    """
     compile_kernels(space)
+    control = Control()
+    with control.on_interrupt():
+        expected = _forecast(space, keep, best, control)
+    if control.stopped:
+        raise KeyboardInterrupt
+    return expected
+
+
+def _forecast(space: Mapspace, keep: Keep, best: dict[str, float], control: Control) -> Forecast:
     array_pj, offsets = candidate_energies_pj(space), space.offsets()
     orders = int(offsets[-1])
     columns = Columns(space, best)
     types = row_types(space, keep)
+    row_bytes = sum(np.dtype(each).itemsize for each in types.values())
+    sample = Sample(keep.sample_size, keep.seed)
     covered = 0.0
     costs = rows = size = 0
     start = time.thread_time()
@@ -90,11 +108,13 @@ def forecast(space: Mapspace, keep: Keep, best: dict[str, float]) -> Forecast:
         reductions, stop = new_reductions(1), first
         end = min(orders, first + PROBE_ORDERS)  # however few of them fit
         room.position[:] = 0
-        while stop == first and reductions.totals[COSTED] < UNIT_COSTS:  # else a unit is a single order anyway
+        # A unit is a single order anyway where that has so many costs.
+        while stop == first and reductions.totals[COSTED] < UNIT_COSTS and not control.stopped:
             room.filled[0] = 0
             stop, reductions, room = run_range(
-                space, array_pj, offsets, first, end, reductions, Control(), np.zeros(1, np.int64), room
+                space, array_pj, offsets, first, end, reductions, control, np.zeros(1, np.int64), room
             )
+            sample.offer(room.offers[: int(room.filled[0])])
             if keep.rows:
                 kept = _selected(room.offers[: int(room.filled[0])], columns, keep, types)
                 rows += len(kept[WEIGHT])
@@ -105,19 +125,30 @@ def forecast(space: Mapspace, keep: Keep, best: dict[str, float]) -> Forecast:
         covered += stop - first + (done / of if of else 0.0)
         costs += int(reductions.totals[COSTED])
     seconds = time.thread_time() - start
-    share = orders / covered
+    share = orders / max(covered, 1e-9)  # nothing is covered where it was stopped
     units = max(1.0, share * costs / UNIT_COSTS)
     return Forecast(
         costs_per_order=costs / covered,
         costs=share * costs,
         rows=share * rows,
-        bytes=share * size + (units * PART_BYTES if keep.rows else 0.0),
+        bytes=share * size + (units * PART_BYTES if keep.rows else 0.0) + min(keep.sample_size, space.size) * row_bytes,
         cpu_seconds=share * seconds,
     )
 
 
+def seconds_to_enumerate(space: Mapspace, threads: int | None) -> float:
+    """About how long it takes to cost all mappings of a space: tried, unless their number says that it is short."""
+    seconds = expected_seconds(space.size, threads)
+    if seconds < TRIED_SECONDS or sum(space.orders) >= MAX_ORDERS:
+        return seconds
+    return forecast(space, Keep(), {}).seconds(threads)
+
+
 def check_room(expected: float, path: str | Path, force: bool) -> None:
     """Refuse what the disk cannot hold, unless forced.
+
+    Args:
+        expected: bytes that are not there yet.
 
     Raises:
         StoreError: with both sizes.
@@ -139,15 +170,22 @@ def readable_size(size: float) -> str:
     raise AssertionError
 
 
-def announcement(expected: list[Forecast], keep: Keep, path: str | Path, threads: int | None) -> str:
-    """What is going to be kept of some spaces, for people."""
+def announcement(expected: list[Forecast], keep: Keep, path: str | Path, there: int) -> str:
+    """What is going to be kept of some spaces, for people.
+
+    Args:
+        there: bytes that an earlier run has left.
+    """
     free = shutil.disk_usage(Path(path).resolve().parent).free
-    what = "rows" if "all" in keep.modes else "rows that satisfy the filter"
-    return (
-        f"about {sum(each.rows for each in expected):,.2g} {what}, "
-        f"{readable_size(sum(each.bytes for each in expected))} ({readable_size(free)} are free), "
-        f"in {readable_time(sum(each.seconds(threads) for each in expected))}"
-    )
+    what = []
+    if keep.rows:
+        rows = sum(each.rows for each in expected)
+        what.append(f"about {float(f'{rows:.2g}'):,.0f} rows" + (" that satisfy the filter" if keep.where else ""))
+    if keep.sample_size:
+        what.append(f"{keep.sample_size:,} mappings drawn of each layer")
+    taken = readable_size(sum(each.bytes for each in expected))
+    already = f"{readable_size(there)} of it are there already, " if there else ""
+    return f"{' and '.join(what)}, {taken} ({already}{readable_size(free)} are free)"
 
 
 def best_values(space: Mapspace, condition: Expression | None, control: Control) -> dict[str, float]:
@@ -245,9 +283,14 @@ def enumerate_recorded(
 
     if progress is not None and taken_over:
         progress(taken_over)
-    run_threads(run.work, workers, control, lambda: run.covered - taken_over, tick)
+    try:
+        run_threads(run.work, workers, control, lambda: run.covered - taken_over, tick)
+    except StoreError as error:
+        failures.append(error)
     if failures:
-        raise failures[0]
+        with suppress(StoreError):  # there may be room for the result, if not for the next part
+            recorder.publish(result())
+        raise StoreError(f"{failures[0]}; what is finished is kept, and --resume goes on with it")
     if control.stopped:
         run.close()
     try:

@@ -20,8 +20,13 @@ Layout (schema version 3)::
         space/              what turns a mapping_id into a mapping: the factors of every spatial mapping and the number
                             of orders (text: it may exceed 64 bits); and, for other readers, the iterations that remain
 
-``mapping_id`` is (spatial index, order rank, allocation code). The allocation code less one is a number to the base
-loops + 1, its digits the cuts of W, I and O below each one's top memory.
+``mapping_id`` is (spatial index, order rank, allocation code). The order rank counts the orders that the constraints
+admit of the prime factors of what remains (with a limit of loops, of their products), from the innermost loop outwards,
+lexicographically. The allocation code less one is a number to the base loops + 1, its digits the cuts of W, I and O
+below each one's top memory. ``fastmap mine FILE --id`` writes any mapping out.
+
+Languages whose arrays are stored by columns, such as MATLAB, Julia and R, see the two axes of ``mapping_id``,
+``energy_latency``, ``factors`` and ``remaining`` in the other order.
 
 The columns of ``mappings`` are virtual datasets: their rows are in a folder beside, ``{file}.parts``, in files as in
 ``parts.py``. HDF5 finds them as long as file and folder stay together under their names; what is missing reads as NaN,
@@ -31,9 +36,10 @@ Layers that are identical share one group through a hard link. In names, ``/`` i
 ``%25``.
 
 HDF5 changes its own structures in place, so that a crash between two writes can cost everything that a file held.
-Therefore a run builds its file in memory, and after each result replaces the one on disk by a whole new copy: whenever
-it is killed, and whenever the disk is full, the file holds every result that was reported as written. Others may read
-it meanwhile; a lock beside it keeps a second writer away.
+Therefore a run builds its file in memory, and after each result replaces the one on disk by a whole new copy, written
+aside, brought to disk and then renamed: whenever it is killed, the disk is full or power fails, the file holds every
+result that was reported as written. Others may read it meanwhile; a lock beside it keeps a second writer away. A file
+that was truncated or damaged all the same is rebuilt from its parts when the search is resumed.
 """
 
 from __future__ import annotations
@@ -41,6 +47,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import io
+import itertools
 import json
 import os
 import platform
@@ -48,7 +55,8 @@ import secrets
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -60,13 +68,13 @@ import fastmap
 from fastmap._spec import label
 from fastmap.architecture import Architecture
 from fastmap.dimensions import LOOP_DIMENSIONS
-from fastmap.errors import FastmapError, StoreError
+from fastmap.errors import DamagedError, FastmapError, StoreError, reason
 from fastmap.evaluation import array_clock_ns
 from fastmap.keep import Keep
 from fastmap.layer import Layer
 from fastmap.mapping import Constraints
 from fastmap.mapspace import Mapspace
-from fastmap.parts import CHUNK, Journal, folder_name, holds
+from fastmap.parts import CHUNK, Journal, folder_name, holds, open_hdf5, part_files, sync_folder
 from fastmap.result import Histogram, Histogram2D, Kept, Points, SearchResult
 
 try:
@@ -94,19 +102,26 @@ LISTED = 12
 class ResultFile:
     """A file of results, open for writing. It appears on disk with the first result."""
 
-    def __init__(self, path: Path, lock: IO[bytes], file: Any) -> None:
+    def __init__(self, path: Path, lock: IO[bytes], file: Any, tell: Callable[[str], object]) -> None:
         self.path = path
+        self.tell = tell
         self._lock = lock
         self._file = file
         self._written: dict[int, str] = {}
         self._alive: list[SearchResult] = []
         self._unfinished: set[str] = set()  # groups that hold a part of what is coming
         self._journals: dict[str, Journal] = {}
+        self._aside: Path | None = None  # where the damaged file goes that this one replaces
         self.resumed = False
 
     @classmethod
     def create(
-        cls, path: str | Path, overwrite: bool = False, command: str | None = None, resume: bool = False
+        cls,
+        path: str | Path,
+        overwrite: bool = False,
+        command: str | None = None,
+        resume: bool = False,
+        tell: Callable[[str], object] = warnings.warn,
     ) -> ResultFile:
         """Claim a path for a new file.
 
@@ -114,38 +129,49 @@ class ResultFile:
             overwrite: replace a result file that stands there, once the first new result is written.
             command: what to record as the command; default: this process's.
             resume: go on with the file that stands there, and with what is finished of others (a file need not exist).
+            tell: called with a sentence about anything that is lost or damaged and made anew, when resuming.
 
         Raises:
             StoreError: the path exists (and ``overwrite`` is not set, or it is something else than a result file), is
                 not writable, or another process writes to it.
         """
-        check_output(path, overwrite or resume)
+        check_output(path, overwrite, resume)
         path = Path(path)
         with _explained(path, "not writable"):
             lock = _lock(path)
         try:
-            check_output(path, overwrite or resume)  # what has appeared before the lock was ours
+            check_output(path, overwrite, resume)  # what has appeared before the lock was ours
             if resume:
-                return cls._resumed(path, lock, command)
+                return cls._resumed(path, lock, command, tell)
             file = _new_file(command)
         except BaseException:
             _unlock(path, lock)
             raise
-        return cls(path, lock, file)
+        return cls(path, lock, file, tell)
 
     @classmethod
-    def _resumed(cls, path: Path, lock: IO[bytes], command: str | None) -> ResultFile:
-        """Go on with a file, or with the parts of one that was not yet there."""
-        runs = sorted(_runs(path), key=lambda each: each.stat().st_mtime_ns)
-        file = None
-        if path.exists() and path.stat().st_size:
-            with _open(path) as old:
-                if not runs or old.attrs.get("run", "") == runs[-1].name:
-                    file = h5py.File(io.BytesIO(path.read_bytes()), "r")
-        resumed = cls(path, lock, _new_file(command, runs[-1].name if runs else None))
-        if file is not None:
-            with file:
-                _copy(file, resumed._file)
+    def _resumed(cls, path: Path, lock: IO[bytes], command: str | None, tell: Callable[[str], object]) -> ResultFile:
+        """Go on with a file, or with the parts of one that is not there, or damaged."""
+        runs = _runs(path)
+        run = runs[-1].name if runs else None
+        aside = None
+        file = _new_file(command, run)
+        try:
+            if path.exists() and (path.stat().st_size or _finished_runs(path)):
+                _take_over(path, run, file)
+        except DamagedError:
+            if not _finished_runs(path):
+                raise
+            run = _finished_runs(path)[-1].name
+            file.close()
+            file = _new_file(command, run)
+            aside = _free_name(_beside(Path(os.path.realpath(path)), "damaged"))
+            tell(
+                f"{path}: is truncated or damaged; it is rebuilt from {_parts_folder(path).name}, what is not there is "
+                f"searched again, and the damaged file is kept as {aside.name}"
+            )
+        resumed = cls(path, lock, file, tell)
+        resumed._aside = aside
         resumed.resumed = True
         return resumed
 
@@ -185,7 +211,14 @@ class ResultFile:
                     f"{self.path}: {space.architecture.name}/{name} cannot be resumed: "
                     f"the earlier run differs in its {what}"
                 )
-        if not found.complete or (found.kept is not None and not all(holds(*part) for part in found.kept.parts)):
+        parts = found.kept.parts if found.kept is not None else ()
+        missing = sum(not part.exists() for part, _ in parts)
+        if missing:
+            self.tell(
+                f"{self.path}: {missing} of {len(parts)} parts of {space.architecture.name}/{name} are missing; "
+                "these parts of the search are done again"
+            )
+        if not found.complete or not all(holds(*part) for part in parts):
             self._unfinished.add(f"/{folder}/{link}")
             return None
         self._written[id(found.points)] = f"/{folder}/{link}"
@@ -277,7 +310,11 @@ class ResultFile:
                 file.write(self._file.id.get_file_image())
                 file.flush()
                 os.fsync(file.fileno())
+            if self._aside is not None:
+                os.replace(target, self._aside)
+                self._aside = None
             os.replace(temporary, target)
+            sync_folder(target.parent)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -299,7 +336,7 @@ class Recorder:
             StoreError: it cannot be written, or is that of another search.
         """
         folder = self.file.folder / folder_name(self.architecture, self.name)
-        journal = Journal(folder, search, self.file.resumed)
+        journal = Journal(folder, search, self.file.resumed, self.file.tell)
         self.file._journals[f"/{_escaped(self.architecture)}/{_escaped(self.name)}"] = journal
         return journal
 
@@ -310,7 +347,8 @@ class Recorder:
 
 def _new_file(command: str | None, run: str | None = None) -> Any:
     """An empty file in memory."""
-    file = h5py.File("results", "w", driver="core", backing_store=False, track_order=True)
+    unique = secrets.token_hex(8)  # HDF5 opens a name once, though nothing is on disk under it
+    file = h5py.File(unique, "w", driver="core", backing_store=False, track_order=True)
     file.attrs["format"] = FORMAT
     file.attrs["schema_version"] = SCHEMA_VERSION
     file.attrs["fastmap_version"] = fastmap.__version__
@@ -336,14 +374,46 @@ def _copy(old: Any, new: Any) -> None:
                 copied[address] = f"{parent.name}/{link}"
 
 
+def _take_over(path: Path, run: str | None, new: Any) -> None:
+    """Copy all results of a file into a new one, unless its parts are of another run.
+
+    Raises:
+        DamagedError: the file, or any of its results, cannot be read.
+    """
+    with _open(path) as on_disk:
+        if run is not None and on_disk.attrs.get("run", "") != run:
+            return
+        with h5py.File(io.BytesIO(path.read_bytes()), "r") as old:
+            for architecture, name in _contents(old):
+                _read_result(old[_escaped(architecture)][_escaped(name)], name, path)
+            _copy(old, new)
+
+
 def _parts_folder(path: Path) -> Path:
     return _beside(Path(os.path.realpath(path)), "parts")
 
 
 def _runs(path: Path) -> list[Path]:
-    """Folders of the runs that have left parts of a file."""
+    """Folders of the runs that have left parts of a file, the latest last."""
     folder = _parts_folder(path)
-    return [each for each in folder.iterdir() if each.is_dir()] if folder.is_dir() else []
+    runs = [each for each in folder.iterdir() if each.is_dir()] if folder.is_dir() else []
+    return sorted(runs, key=lambda each: each.stat().st_mtime_ns)
+
+
+def _finished_runs(path: Path) -> list[Path]:
+    """Those that have left finished parts."""
+    return [run for run in _runs(path) if any(part_files(folder) for folder in run.iterdir() if folder.is_dir())]
+
+
+def parts_bytes(path: str | Path) -> int:
+    """Size of what the latest run has finished of a file."""
+    runs = _runs(Path(path))
+    return sum(part.stat().st_size for part in runs[-1].glob("*/*.h5")) if runs else 0
+
+
+def _free_name(path: Path) -> Path:
+    """A path, or with a number after it, where nothing is yet."""
+    return next(each for i in itertools.count(1) if not (each := path if i == 1 else _beside(path, str(i))).exists())
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -351,17 +421,19 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def check_output(path: str | Path, overwrite: bool = False) -> None:
-    """Refuse a path where no result file can be made; touches nothing."""
+def check_output(path: str | Path, overwrite: bool = False, resume: bool = False) -> None:
+    """Refuse a path where no result file can be made, or gone on with; touches nothing."""
     path = Path(path)
     with _explained(path, "not writable"):
         if path.is_dir():
             raise StoreError(f"{path}: is a folder; give the name of a file to write")
         if path.exists():
-            if not overwrite:
+            if not (overwrite or resume):
                 raise StoreError(f"{path}: exists already; choose another name or allow overwriting")
-            if not (path.is_file() and (path.stat().st_size == 0 or _is_result(path))):
+            if not path.is_file():
                 raise StoreError(f"{path}: is not a result file of fastmap and is not overwritten")
+            if path.stat().st_size:
+                _check_replaceable(path, resume)
             if not os.access(path, os.W_OK):
                 raise StoreError(f"{path}: not writable")
         folder = Path(os.path.realpath(path)).parent
@@ -369,6 +441,29 @@ def check_output(path: str | Path, overwrite: bool = False) -> None:
             raise StoreError(f"{path}: the folder {path.parent} does not exist")
         if not os.access(folder, os.W_OK):
             raise StoreError(f"{path}: the folder {path.parent} is not writable")
+
+
+def _check_replaceable(path: Path, resume: bool) -> None:
+    """Refuse to replace, or to go on with, what is no result file, or a damaged one."""
+    try:
+        with open_hdf5(path) as file:
+            if _text(file.attrs.get("format")) == FORMAT:
+                return
+        readable = True
+    except OSError:
+        readable = False
+    if readable or not _finished_runs(path):
+        rest = "and there are no finished parts to rebuild it from" if resume else "and is not overwritten"
+        raise StoreError(f"{path}: is not a {'readable ' if resume else ''}result file of fastmap {rest}")
+    if not resume:
+        raise StoreError(f"{path}: is truncated or damaged and is not overwritten{_way_out(path)}")
+
+
+def _way_out(path: Path) -> str:
+    """What can be done about a file that is missing or damaged."""
+    if not _finished_runs(path):
+        return ""
+    return f"; its finished parts are in {_parts_folder(path).name}, and the same search with --resume rebuilds it"
 
 
 def contents(path: str | Path) -> list[tuple[str, str]]:
@@ -409,48 +504,47 @@ def _open(path: str | Path) -> Iterator[Any]:
     """Open a result file for reading. Whatever is wrong inside becomes a StoreError that names the file."""
     path = Path(path)
     try:
+        with _opened(path) as file:
+            yield file
+    except DamagedError as error:
+        raise DamagedError(f"{error}{_way_out(path)}") from None
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
         if not path.is_file():
-            raise StoreError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
+            raise StoreError(f"{path}: {'is a folder' if path.is_dir() else f'no such file{_way_out(path)}'}")
         with open(path, "rb"):  # a sentence of the system where reading is not allowed
             pass
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: cannot be read: {_reason(error)}") from None
-    with _explained(path, "is not a readable HDF5 file (foreign, truncated or damaged)"):
-        file = h5py.File(path, "r", locking=False)  # a file on disk never changes, so that no lock is needed
-    with file, _explained(path, "is damaged"):
+        raise StoreError(f"{path}: cannot be read: {reason(error)}") from None
+    with _explained(path, "is not a readable HDF5 file (foreign, truncated or damaged)", DamagedError):
+        file = open_hdf5(path)
+    with file, _explained(path, "is damaged", DamagedError):
         if _text(file.attrs.get("format")) != FORMAT:
             raise StoreError(f"{path}: is an HDF5 file, but not a result of fastmap")
         version = file.attrs.get("schema_version")
         if version not in READABLE_VERSIONS:
-            readable = " and ".join(map(str, READABLE_VERSIONS))
-            raise StoreError(f"{path}: has schema version {version}; this fastmap reads versions {readable}")
+            newer = isinstance(version, int | np.integer) and version > SCHEMA_VERSION
+            writer = _text(file.attrs.get("fastmap_version")) or "of an unknown version"
+            raise StoreError(
+                f"{path}: has schema version {version}, written by fastmap {writer}; this fastmap "
+                f"({fastmap.__version__}) reads versions {' and '.join(map(str, READABLE_VERSIONS))}: "
+                f"{'use a newer one' if newer else 'search again'}"
+            )
         yield file
 
 
 @contextlib.contextmanager
-def _explained(path: Path | str, what: str) -> Iterator[None]:
+def _explained(path: Path | str, what: str, kind: type[StoreError] = StoreError) -> Iterator[None]:
     """Turn the errors of HDF5, of the file system and of damaged content into one sentence."""
     try:
         yield
     except StoreError:
         raise
     except (OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, FastmapError) as error:
-        raise StoreError(f"{path}: {what}: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, on one line, without the path that the sentence names already."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split())
-
-
-def _is_result(path: Path) -> bool:
-    """Whether a file is a result of any version of fastmap."""
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            return _text(file.attrs.get("format")) == FORMAT
-    except OSError:
-        return False
+        raise kind(f"{path}: {what}: {reason(error)}") from None
 
 
 def _text(value: Any) -> str | None:

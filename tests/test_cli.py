@@ -892,7 +892,7 @@ def test_ctrl_c_keeps_what_is_done(here: Path) -> None:
     code, out, err, seconds = interrupted((*LONG, *limits), lambda _: path.exists())
     assert code == 130
     assert seconds < 3  # about one; the machine may be busy
-    assert err.splitlines()[-1] == "fastmap: interrupted; what was done is stored"
+    assert err.splitlines()[-1] == "fastmap: interrupted; what was done is stored, and --resume goes on"
     assert "Traceback" not in err
     assert re.search("^fc ", out, re.MULTILINE)
     assert contents(path)[0][1] == "fc"

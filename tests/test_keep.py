@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import time
 from pathlib import Path
@@ -28,6 +29,9 @@ from fastmap.mapspace import Mapspace
 from fastmap.result import SearchResult
 
 from .test_exhaustive import every_cost, small_space
+from .test_store import small_disk
+
+__all__ = ["small_disk"]  # a fixture
 
 NARROW = {"max_spatial_mappings": 8, "loop_factor_limit": 7}
 WIDE = Constraints(max_spatial_mappings=60)
@@ -320,6 +324,16 @@ def test_the_forecast_is_about_right(tmp_path: Path, layer: fm.Layer, aimc: fm.A
     assert 0.3 < expected.bytes / written < 3
 
 
+def test_a_space_is_refused_for_its_time_not_for_its_size(layer: fm.Layer, aimc: fm.Architecture) -> None:
+    """Mappings that share their cost by construction take no time of their own."""
+    space = Mapspace.build(layer, aimc)
+    assert exhaustive.expected_seconds(space.size) > exhaustive.LONG_SECONDS
+    assert recorded.seconds_to_enumerate(space, None) < exhaustive.LONG_SECONDS
+    exhaustive.check_size(space, None, force=False)
+    with pytest.raises(FastmapError, match=r"which would take about .* hours"):
+        exhaustive.check_size(Mapspace.build(layer, fm.load_architecture("aimc_4level")), 1, force=False)
+
+
 # ------------------------------------------------------------------------------------- readers of the plain layout
 
 
@@ -510,18 +524,6 @@ def test_a_second_writer_gets_a_sentence_and_readers_read(
     assert seen
 
 
-def test_a_damaged_part_is_done_again(tmp_path: Path, layer: fm.Layer, aimc: fm.Architecture) -> None:
-    """As a loss of power may leave it: cut short."""
-    path = tmp_path / "r.h5"
-    constraints = WIDE
-    stopped(layer, aimc, path)
-    run(layer, aimc, tmp_path / "whole.h5", constraints=constraints)
-    for part in path.parent.glob("r.h5.parts/*/*/*.h5"):
-        os.truncate(part, part.stat().st_size * 2 // 3)
-    assert run(layer, aimc, path, constraints=constraints, resume=True).complete
-    assert content(path) == content(tmp_path / "whole.h5")
-
-
 def test_a_full_disk_loses_nothing(
     tmp_path: Path, layer: fm.Layer, aimc: fm.Architecture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -548,20 +550,51 @@ def test_a_full_disk_loses_nothing(
     assert content(path) == content(tmp_path / "whole.h5")
 
 
+def test_a_disk_that_really_is_full(
+    small_disk: Path, layer: fm.Layer, aimc: fm.Architecture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HDF5 itself fails, in whatever it is doing; what was finished can be read."""
+    monkeypatch.setattr(recorded, "SMALLEST_UNIT_COSTS", 1 << 16)
+    path = small_disk / "r.h5"
+    with pytest.raises(StoreError, match=r"cannot be written: No space left on device; .* --resume goes on with it$"):
+        run(layer, aimc, path, constraints=Constraints(max_spatial_mappings=60), force=True)
+    found = SearchResult.load(path)
+    rows = rows_of(path)
+    assert not found.complete
+    assert int(rows[WEIGHT].sum()) == found.statistics["mappings_fitting"] > 0
+
+
+def test_what_is_there_already_needs_no_room(
+    tmp_path: Path, layer: fm.Layer, aimc: fm.Architecture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "r.h5"
+    run(layer, aimc, path, constraints=WIDE)
+    path.unlink()
+    usage = recorded.shutil.disk_usage(tmp_path)
+    expected = recorded.forecast(Mapspace.build(layer, aimc, WIDE), Keep.of("all"), {})
+    monkeypatch.setattr(recorded.shutil, "disk_usage", lambda path: usage._replace(free=expected.bytes - 1))
+    with pytest.raises(StoreError, match="would be written, but only"):
+        run(layer, aimc, tmp_path / "other.h5", constraints=WIDE)
+    assert run(layer, aimc, path, constraints=WIDE, resume=True).complete
+
+
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "r.h5"
     call = ["search", "ds_cnn", "--layer", "conv1", "--arch", "aimc", "--max-spatial-mappings", "30", "--strategy"]
     call += ["exhaustive", "-o", str(path)]
     assert main([*call, "--keep", "all", "--sample", "50"]) == 0
     announced = capsys.readouterr().err
-    assert "keeping about" in announced
-    assert "are free), in " in announced
+    first, second = announced.splitlines()
+    assert re.fullmatch(r"ds_cnn on aimc: [\d,]+ mappings of 1 distinct layer, .* to enumerate, about .* to .*", first)
+    assert re.fullmatch(
+        r"keeping about [\d,]+ rows and 50 mappings drawn of each layer, [\d.]+ [kM]B \([\d.]+ [GT]B are free\)", second
+    )
     before = content(path)
     assert main([*call, "--keep", "all", "--sample", "50"]) == 2
     assert "exists already" in capsys.readouterr().err
     assert main([*call, "--keep", "all", "--sample", "50", "--resume"]) == 0
     assert content(path) == before
-    capsys.readouterr()
+    assert "MB of it are there already" in capsys.readouterr().err  # its units are small
     for more, expected in (
         (["--keep", "all", "--resume"], "differs in its choice of what to keep"),
         (["--keep", "every", "--force"], "keep must be among"),

@@ -153,7 +153,7 @@ def test_group(both: list[mine.Source]) -> None:
         assert row["mean:latency_ns"] == pytest.approx((own["latency_ns"] * weight).sum() / weight.sum(), rel=1e-12)
         ordered = own.sort_values("energy_pj")
         total = ordered[WEIGHT].astype(np.int64).cumsum().to_numpy()
-        for share, name in ((0.5, "q50:energy_pj"), (0.1, "q10:energy_pj")):
+        for share, name in ((0.5, "median:energy_pj"), (0.1, "q10:energy_pj")):
             exact = ordered["energy_pj"].to_numpy()[np.searchsorted(total, share * total[-1])]
             assert row[name] == pytest.approx(exact, rel=1e-3)
 
@@ -237,6 +237,8 @@ def test_rank(aimc: list[mine.Source]) -> None:
 
 def test_near(aimc: list[mine.Source]) -> None:
     found = mine.near(aimc, "energy_pj", 0.05, 10)
+    optimum = aimc[0].result.points["energy"]
+    assert [found.columns[name][0] for name in COSTS] == [optimum.energy_pj[0], optimum.latency_cycles[0]]
     frame = frame_of(aimc[0]).drop_duplicates(list(COSTS)).sort_values("energy_pj", kind="stable")
     inside = frame[frame["energy_pj"] <= 1.05 * frame["energy_pj"].min()]
     assert found.columns["energy_pj"].tolist() == inside["energy_pj"].tolist()[:10]
@@ -464,6 +466,9 @@ def test_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
         (["{aimc}", "--id", "0", "99999999", "1"], "the order rank must lie in 0.."),
         (["{aimc}", "--id", "0", "0", "0"], "the allocation code must lie in 1.."),
         (["{aimc}", "--diff"], "--diff needs two files, not 1"),
+        (["{aimc}", "--near", "1%", "--where", "energy_pj < 1"], "--where does not go with --near"),
+        (["{aimc}", "--aggregates", "count"], "--aggregates does not go with rows of mappings"),
+        (["{aimc}", "{dimc}", "--diff", "--layer", "conv1"], "--layer does not go with --diff"),
         (["{aimc}", "--limit", "0"], "--limit must be a positive integer"),
         (["{aimc}", "--descending"], "--descending needs --sort"),
         (["{aimc}", "--distinct"], "need an expression to sort by"),
@@ -493,6 +498,22 @@ def test_sentences(
     assert error.startswith("fastmap: ")
     assert expected in error
     assert error.count("\n") == 1
+
+
+def test_a_file_that_the_same_process_has_open(folder: Path) -> None:
+    """As in a notebook; HDF5 refuses to open a file with and without a lock at once."""
+    file = folder / "aimc.h5"
+    with h5py.File(file, "r") as opened:
+        assert opened["aimc/conv1/mappings/energy_pj"][0] > 0
+        assert mine.select(mine.open_sources([file]), limit=1).records()
+        assert check_file(file) == []
+
+
+def test_a_difference_of_cost_models_is_told(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layer, on = fm.load_workload("ds_cnn")["conv1"], fm.load_architecture("aimc")
+    fm.search(layer, on, cost_model="zigzag").save(tmp_path / "z.h5")
+    assert main(["mine", str(folder / "optimal.h5"), str(tmp_path / "z.h5"), "--diff"]) == 0
+    assert "warning: the results are of different cost models (corrected: " in capsys.readouterr().err
 
 
 def test_foreign_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -267,6 +267,18 @@ def test_a_cloud_shows_its_mappings(folder: Path, tmp_path: Path, figures: list[
     assert front.get_xdata() == pytest.approx(source.result.points["pareto"].energy_pj * 1e-12)
 
 
+def test_a_legend_is_no_wider_than_the_picture(folder: Path, tmp_path: Path, figures: list[Any]) -> None:
+    files = [tmp_path / f"a_mapping_with_a_long_name_{number}.yaml" for number in range(3)]
+    for file in files:
+        file.write_bytes((folder / "mine.yaml").read_bytes())
+    call = ["plot", "cloud", str(folder / "fc.h5"), "--mapping", *map(str, files), "-o", str(tmp_path / "x.png")]
+    assert main(call) == 0
+    (legend,) = figures[0].legends
+    box = legend.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figures[0].bbox.width
+    assert len(legend.get_texts()) == 5
+
+
 def test_bars_add_up_to_the_network(folder: Path, tmp_path: Path, figures: list[Any]) -> None:
     target = str(tmp_path / "x.png")
     assert main(("plot", "breakdown", str(folder / "optimal.h5"), "--arch", "aimc", "-o", target)) == 0

@@ -410,6 +410,51 @@ def test_in_a_browser_zoom(opened: Callable[..., Opened], folder: Path) -> None:
     assert page.run(ranges) == pytest.approx(zoomed)
 
 
+#: Pairs of labels of an axis of the cloud that touch each other.
+TOUCHING = """
+const boxes = [...document.querySelectorAll(`#cloud .${arguments[0]}tick text`)].map(e => e.getBoundingClientRect());
+return boxes.filter((a, i) => boxes.some((b, j) => j > i && a.left < b.right && b.left < a.right && a.top < b.bottom
+  && b.top < a.bottom)).length"""
+
+
+@pytest.mark.parametrize("file", ["rows.h5", "aimc.h5", "evil.h5"])
+def test_in_a_browser_labels_of_axes_are_apart(opened: Callable[..., Opened], file: str) -> None:
+    """Of two decades, of less, of a single point; and when one has zoomed in."""
+    page = opened(file)
+    for _ in range(6):
+        for axis in "xy":
+            assert page.run(f"return document.querySelectorAll('#cloud .{axis}tick').length") >= 2
+            assert page.run(TOUCHING, axis) == 0
+        zoom = "const g = document.getElementById('cloud'); const [a, b] = g.layout.xaxis.range; const [c, d] = "
+        zoom += "g.layout.yaxis.range; return Plotly.relayout(g, {'xaxis.range': [a, (a + b) / 2], "
+        page.run(f"{zoom} 'yaxis.range': [c, (c + d) / 2]}}).then(() => 1)")
+        time.sleep(0.3)
+    double = (
+        "const g = document.getElementById('cloud'); return Plotly.relayout(g, {'xaxis.autorange': true}).then(() => 1)"
+    )
+    page.run(double)
+    page.wait(
+        lambda: page.run(TOUCHING, "x") == 0 and page.run("return document.querySelectorAll('#cloud .xtick').length")
+    )
+
+
+def test_in_a_browser_a_best_that_nobody_searched_for(opened: Callable[..., Opened], tmp_path: Path) -> None:
+    """Objectives of which no best is known are not offered; where another layer has one, a sentence says why."""
+    for name, objective in (("fc", "edp"), ("conv9", "energy")):
+        fm.search({"fc": FC, "conv9": CONV9}[name], AIMC, objective).save(tmp_path / f"{name}.h5")
+    page = opened(str(tmp_path / "fc.h5"))
+    assert [option.text for option in page.find("#objective option")] == ["EDP"]
+    page = opened(str(tmp_path / "fc.h5"), str(tmp_path / "conv9.h5"))
+    assert [option.text for option in page.find("#objective option")] == ["EDP", "energy"]
+    page.choose("objective", "energy")
+    assert page.text("#hovered").startswith("The best energy of this layer is not known: the search was for EDP. ")
+    titles = [head.text for head in page.find("#mappings thead tr:first-child th")]
+    assert titles.count("energy ▲") == 1
+    assert "energy" not in titles
+    page.choose("layer", "conv9")
+    assert page.text("#hovered").startswith("best: ")
+
+
 def test_in_a_browser_table_layers_and_architectures(opened: Callable[..., Opened], folder: Path) -> None:
     page = opened("aimc.h5", "dimc.h5")
     data = data_of(page_of(folder, "aimc.h5", "dimc.h5"))

@@ -394,7 +394,7 @@ def no_group(path: Path) -> None:
 def newer(path: Path) -> None:
     hollow(path)
     with h5py.File(path, "a") as file:
-        file.attrs["schema_version"] = SCHEMA_VERSION + 1
+        file.attrs["schema_version"], file.attrs["fastmap_version"] = SCHEMA_VERSION + 1, "9.9"
 
 
 def versionless(path: Path) -> None:
@@ -403,6 +403,7 @@ def versionless(path: Path) -> None:
         del file.attrs["schema_version"]
 
 
+READS = f"this fastmap ({fm.__version__}) reads versions 2 and {SCHEMA_VERSION}"
 UNREADABLE = "is not a readable HDF5 file (foreign, truncated or damaged)"
 
 
@@ -416,8 +417,8 @@ UNREADABLE = "is not a readable HDF5 file (foreign, truncated or damaged)"
         (lambda path: path.write_bytes(os.urandom(5000)), UNREADABLE),
         (foreign, "is an HDF5 file, but not a result of fastmap"),
         (odd_format, "is an HDF5 file, but not a result of fastmap"),
-        (newer, f"has schema version {SCHEMA_VERSION + 1}; this fastmap reads versions 2 and {SCHEMA_VERSION}"),
-        (versionless, f"has schema version None; this fastmap reads versions 2 and {SCHEMA_VERSION}"),
+        (newer, f"has schema version {SCHEMA_VERSION + 1}, written by fastmap 9.9; {READS}: use a newer one"),
+        (versionless, f"has schema version None, written by fastmap of an unknown version; {READS}: search again"),
         (hollow, "is damaged"),
         (no_group, "is damaged"),
     ],
@@ -632,6 +633,13 @@ def test_a_second_writer_gets_a_sentence(tmp_path: Path, found: SearchResult) ->
         file.write(found, "three")
     assert contents(path) == [("aimc", "three")]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_one_process_writes_two_files(tmp_path: Path, found: SearchResult) -> None:
+    with ResultFile.create(tmp_path / "a.h5") as a, ResultFile.create(tmp_path / "b.h5") as b:
+        a.write(found, "one")
+        b.write(found, "two")
+    assert [contents(tmp_path / name) for name in ("a.h5", "b.h5")] == [[("aimc", "one")], [("aimc", "two")]]
 
 
 def test_a_lock_left_by_a_kill_stops_nobody(tmp_path: Path, found: SearchResult) -> None:

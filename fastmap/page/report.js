@@ -79,10 +79,10 @@ function kindOf(result, point) {
 
 // ------------------------------------------------------------------------------------------------ the cloud
 
-const AXIS = { type: "log", tickformat: "~s", nticks: 8, gridcolor: "#e4e8ec", zeroline: false, ticks: "outside" };
+const AXIS = { type: "log", tickmode: "array", gridcolor: "#e4e8ec", zeroline: false, ticks: "outside" };
 const LAYOUT = {
   margin: { l: 84, r: 12, t: 8, b: 46 }, font: { size: 12 }, hovermode: "closest", dragmode: "zoom",
-  legend: { orientation: "h", y: -0.16 }, paper_bgcolor: "#ffffff", plot_bgcolor: "#ffffff",
+  legend: { orientation: "h", y: -0.16, itemsizing: "constant" }, paper_bgcolor: "#ffffff", plot_bgcolor: "#ffffff",
 };
 // The page sends nothing anywhere: without the button that would.
 const CONFIG = { responsive: true, displaylogo: false, scrollZoom: true, plotlyServerURL: "",
@@ -106,6 +106,13 @@ function densityTrace(result) {
     type: "heatmap", x: energy_pj.map((pj) => pj * 1e-12), y: latency_ns.map((ns) => ns * 1e-9), z, hoverinfo: "skip",
     colorscale: [[0, "#edf0f3"], [1, "#9aa6b2"]], showscale: false, name: "all mappings",
   };
+}
+
+// Nothing to see, but axes of some length around a single point, too.
+function cornersTrace(traces) {
+  const around = (values) => [values.reduce((x, y) => Math.min(x, y), Infinity) / 1.2, values.reduce((x, y) => Math.max(x, y), 0) * 1.2];
+  return { type: "scatter", mode: "markers", marker: { opacity: 0 }, x: around(traces.flatMap(({ x }) => x)),
+    y: around(traces.flatMap(({ y }) => y)), hoverinfo: "skip", showlegend: false };
 }
 
 // Mappings beside the front that lie in the part of the cloud that is in view.
@@ -141,12 +148,40 @@ function drawCloud() {
         marker: { color: colour, symbol: "star", size: 15, line: { color: "#000000", width: 1 } } }));
     }
   }
-  const axes = { xaxis: { ...AXIS, title: { text: "energy" }, ticksuffix: "J" },
-    yaxis: { ...AXIS, title: { text: "latency" }, ticksuffix: "s" } };
+  if (traces.length) traces.push(cornersTrace(traces));
+  const axes = { xaxis: { ...AXIS, title: { text: "energy" } }, yaxis: { ...AXIS, title: { text: "latency" } } };
   // The same revision keeps the zoom; another layer has other axes.
-  if (charts) Plotly.react("cloud", traces, { ...LAYOUT, ...axes, uirevision: state.layer, annotations: signs() }, CONFIG);
+  if (charts) Plotly.react("cloud", traces, { ...LAYOUT, ...axes, uirevision: state.layer, annotations: signs() }, CONFIG).then(labelAxes);
   const sparse = step > 1 ? `; every ${ordinal(step)} of them is drawn: zoom in for more` : "";
   byId("cloud-note").textContent = results.map((result) => noteOf(result)).join("; ") + sparse;
+}
+
+// Where to label a logarithmic axis between two powers of ten, so that labels do not run into each other.
+function ticksBetween(low, high) {
+  if (high - low < 0.8) {
+    const rough = (10 ** high - 10 ** low) / 4;
+    const unit = 10 ** Math.floor(Math.log10(rough));
+    const step = unit * [1, 2, 5, 10].find((each) => each * unit >= rough);
+    const first = Math.ceil(10 ** low / step);
+    return Array.from({ length: Math.floor(10 ** high / step) - first + 1 }, (_, i) => (first + i) * step);
+  }
+  const digits = high - low > 2.2 ? [1] : [1, 2, 5];
+  const every = Math.ceil((high - low) / 6);
+  const powers = Array.from({ length: Math.ceil(high) - Math.floor(low) + 1 }, (_, i) => Math.floor(low) + i);
+  return powers.filter((power) => power % every === 0).flatMap((power) => digits.map((digit) => digit * 10 ** power))
+    .filter((each) => low <= Math.log10(each) && Math.log10(each) <= high);
+}
+
+function labelAxes() {
+  const changes = {};
+  for (const [axis, unit] of [["xaxis", "J"], ["yaxis", "s"]]) {
+    const { range, tickvals } = byId("cloud").layout[axis];
+    const wanted = ticksBetween(...range);
+    if (String(wanted) === String(tickvals)) continue;
+    changes[`${axis}.tickvals`] = wanted;
+    changes[`${axis}.ticktext`] = wanted.map((each) => quantity(each, unit).replace(/\.?0+ /, " "));
+  }
+  if (Object.keys(changes).length) Plotly.relayout("cloud", changes);
 }
 
 // A and B in the cloud. Annotations are redrawn at once, however many points there are.
@@ -231,7 +266,15 @@ function card(reference, title) {
 
 function showHovered(reference) {
   byId("hovered").replaceChildren(...(reference ? card(reference, kindOf(DATA.results[reference.r], reference.p))
-    : [element("p", { className: "muted", textContent: "Point at a mapping to see its loop nest and what it costs." })]));
+    : [element("p", { className: "muted", textContent: `${unknownBest()}Point at a mapping to see its loop nest and what it costs.` })]));
+}
+
+// Why no best is shown, where the files hold that of another objective only.
+function unknownBest() {
+  const results = shownResults();
+  if (!results.length || results.some((result) => result.best[state.objective] !== null)) return "";
+  const searched = [...new Set(results.map((result) => goal(result.objective)))].join(", ");
+  return `The best ${goal(state.objective)} of this layer is not known: the search was for ${searched}. `;
 }
 
 // ------------------------------------------------------------------------------------------------ two mappings
@@ -306,15 +349,20 @@ const COLUMNS = [
   { name: "loops, innermost first", of: ({ result, p }) => result.loops[p] || "none", text: true, wide: true },
 ];
 
+// The value of the objective has a column of its own, unless there is one.
+const shownColumns = () => COLUMNS.filter(({ name }) => name !== "value" || !COLUMNS.some((one) => one.name === state.objective));
+
 function drawHead() {
   const names = element("tr");
   const filters = element("tr");
-  for (const column of COLUMNS) {
+  const columns = shownColumns();
+  const sorted = columns.some((column) => column.name === state.sort) ? state.sort : state.objective;
+  for (const column of columns) {
     const title = column.name === "value" ? goal(state.objective) : column.name;
-    const arrow = state.sort !== column.name ? "" : state.falling ? " ▼" : " ▲";
+    const arrow = sorted !== column.name ? "" : state.falling ? " ▼" : " ▲";
     const button = element("button", { type: "button", textContent: title + arrow });
     button.addEventListener("click", () => {
-      state.falling = state.sort === column.name && !state.falling;
+      state.falling = sorted === column.name && !state.falling;
       state.sort = column.name;
       drawHead();
       drawRows();
@@ -353,7 +401,8 @@ function condition(column, written) {
 
 function drawRows() {
   const all = shownResults().flatMap((result) => result.id.map((_, p) => ({ result, p })));
-  const tests = COLUMNS.map((column) => [column, condition(column, state.filters[column.name] || "")]);
+  const columns = shownColumns();
+  const tests = columns.map((column) => [column, condition(column, state.filters[column.name] || "")]);
   const chosen = all.filter((each) => tests.every(([column, test]) => test(column.of(each))));
   const column = COLUMNS.find((each) => each.name === state.sort);
   const keyed = chosen.map((each) => [column.of(each), each]);
@@ -361,7 +410,7 @@ function drawRows() {
   keyed.sort(([x], [y]) => sign * (column.text ? x.localeCompare(y) : x - y));
   const rows = keyed.slice(0, SHOWN_ROWS).map(([, each]) => {
     const reference = { r: each.result.index, p: each.p };
-    const cells = COLUMNS.map((one) => element("td", { className: one.wide ? "text words" : one.text ? "text" : "",
+    const cells = columns.map((one) => element("td", { className: one.wide ? "text words" : one.text ? "text" : "",
       textContent: (one.words || String)(one.of(each)) }));
     const made = element("tr", { tabIndex: 0 }, ...cells);
     const sides = ["a", "b"].filter((side) => state[side] && state[side].r === reference.r && state[side].p === reference.p);
@@ -474,10 +523,11 @@ function redraw() {
 function start() {
   byId("files").textContent = DATA.files.map((file) => file.name).join(", ");
   byId("layer").append(...LAYERS.map((layer) => new Option(layer, layer)));
-  byId("objective").append(...Object.keys(DATA.objectives).map((name) => new Option(goal(name), name)));
+  const known = Object.keys(DATA.objectives).filter((name) => DATA.results.some((result) => result.best[name] !== null));
+  byId("objective").append(...known.map((name) => new Option(goal(name), name)));
   const searched = DATA.results[0].objective;
   state.layer = LAYERS[0];
-  state.objective = searched in DATA.objectives ? searched : "edp";
+  state.objective = known.includes(searched) ? searched : known[0] || "edp";
   byId("objective").value = state.objective;
   LABELS.forEach((label, i) => {
     const box = element("input", { type: "checkbox", checked: true });
@@ -512,9 +562,10 @@ function startCharts() {
   cloud.on("plotly_hover", (event) => reference(event) && showHovered(reference(event)));
   cloud.on("plotly_click", (event) => reference(event) && choose(reference(event)));
   cloud.on("plotly_relayout", (event) => {
-    if (!Object.keys(event).some((key) => /^[xy]axis/.test(key))) return;
+    if (!Object.keys(event).some((key) => /^[xy]axis\.(range|autorange)/.test(key))) return;
     state.zoomed = state.layer;
     if (shownResults().reduce((sum, result) => sum + result.id.length, 0) > DRAWN_POINTS) drawCloud();
+    else labelAxes();
   });
   document.body.dataset.ready = Math.round(performance.now());
 }
