@@ -11,6 +11,8 @@ import csv
 import io
 import itertools
 import math
+import re
+import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -43,6 +45,8 @@ _QUANTITIES = tuple(COLUMNS)[2:]
 _SIDE_BY_SIDE = {"cacti_28nm": (32, 8192)}
 #: Feature size that the source `cacti` is asked for.
 CACTI_NODE_NM = 28.0
+#: What CACTI models; below, the package hwcomponents-cacti guesses from larger memories.
+CACTI_LEAST_ROWS, CACTI_LEAST_BITS = 64, 32
 
 
 @dataclass(frozen=True)
@@ -262,10 +266,16 @@ def _cacti(rows: int, width_bits: int) -> MemoryCost:
         raise InputError(
             "the source cacti needs hwcomponents-cacti, for Python 3.12 or later: pip install 'fastmap[cacti]'"
         ) from None
-    program = Path(hwcomponents_cacti.__file__).parent / "cacti" / "cacti"
-    _check_runs(program)
+    if rows < CACTI_LEAST_ROWS or width_bits < CACTI_LEAST_BITS or width_bits % 8:
+        raise InputError(
+            f"cacti covers {CACTI_LEAST_ROWS} rows and more of {CACTI_LEAST_BITS} bits and more, in whole bytes, but "
+            f"not {rows} rows of {width_bits} bits; nothing is extrapolated"
+        )
+    _check_runs(Path(hwcomponents_cacti.__file__).parent / "cacti" / "cacti")
     try:
-        memory = hwcomponents_cacti.SRAM(tech_node=CACTI_NODE_NM * 1e-9, width=width_bits, depth=rows)
+        memory = hwcomponents_cacti.SRAM(
+            tech_node=CACTI_NODE_NM * 1e-9, width=width_bits, depth=rows, size=rows * width_bits
+        )
     except Exception as error:  # whatever CACTI dislikes, the package raises as a bare Exception
         raise InputError(
             f"CACTI gives nothing for {rows} rows of {width_bits} bits: {_last_line(str(error))}"
@@ -275,9 +285,10 @@ def _cacti(rows: int, width_bits: int) -> MemoryCost:
         memory.read_energy * 1e12,
         memory.write_energy * 1e12,
         memory.cacti_area * 1e6,
-        None,
+        memory.access_time * 1e9,
         memory.cacti_leak_power * 1e3,
-        f"CACTI 7 by hwcomponents-cacti, {CACTI_NODE_NM:g} nm between its nodes 22 and 32 nm, without further factors",
+        f"CACTI 7 by hwcomponents-cacti (low-power cells, least leakage, 300 K), {CACTI_NODE_NM:g} nm between its "
+        "nodes 22 and 32 nm, without further factors",
     )
 
 
@@ -285,16 +296,18 @@ def _check_runs(program: Path) -> None:
     """Refuse a binary that does not start: that of the package needs a newer C library than some systems have."""
     try:
         done = subprocess.run([program], capture_output=True, text=True, timeout=30, cwd=program.parent, check=False)
-        told = done.stderr if "not found" in done.stderr else ""
+        told = done.stderr if done.returncode == 127 or "not found" in done.stderr else ""
     except subprocess.TimeoutExpired:
         told = ""  # it started
     except OSError as error:
         told = error.strerror or str(error)
     if told:
-        reason = _last_line(told.splitlines()[0])
+        missing = re.search(r"version `(\w+[.\d]*)' not found", told)
+        reason = f"it needs {missing[1]}" if missing else _last_line(told.splitlines()[0])
         raise InputError(
-            f"the CACTI binary of hwcomponents-cacti does not run on this machine ({reason}); use "
-            f"the shipped table {DEFAULT_SRAM} or a CSV file instead"
+            f"the CACTI binary of hwcomponents-cacti does not run on this machine ({reason}); build it from the "
+            f"sources beside it (make -C {shlex.quote(str(program.parent))} opt), or use the shipped table "
+            f"{DEFAULT_SRAM} or a CSV file instead"
         )
 
 

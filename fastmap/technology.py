@@ -182,9 +182,10 @@ def _load(name_or_path: str | FilePath, within: tuple[str, ...]) -> Technology:
         )
     else:
         document = read_document(name_or_path)
-    if text in within:
+    identity = text if document.folder is None else str(FilePath(text).resolve())
+    if identity in within:
         raise document.error(("based_on",), "technologies are based on each other in a circle")
-    return _build(document, (*within, text))
+    return _build(document, (*within, identity))
 
 
 def _build(document: Document, within: tuple[str, ...]) -> Technology:
@@ -194,7 +195,7 @@ def _build(document: Document, within: tuple[str, ...]) -> Technology:
     given |= {key: value for key in ("supply_range_v", "adc_bits_range") if (value := getattr(file, key)) is not None}
     constants, sources, remarks = dict[str, float](), dict[str, str](), tuple[str, ...]()
     if file.based_on is not None:
-        base = _load(file.based_on, within)
+        base = _load(document.beside(file.based_on), within)
         if set(file.constants) != set(ConstantsFile.model_fields):  # else nothing of the base's remains to be scaled
             try:
                 base = base.at(node_nm=file.node_nm)

@@ -130,11 +130,29 @@ def test_refused_files(change: dict[str, Any], sentence: str, tmp_path: Path) ->
     assert sentence in str(caught.value)
 
 
-def test_a_circle_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    write(file, name="mine", based_on=str(file), node_nm=28, supply_v=0.9)
+@pytest.mark.parametrize("named", ["mine.yaml", "../technologies/mine.yaml"])
+def test_a_circle_is_refused(named: str, tmp_path: Path) -> None:
+    folder = tmp_path / "technologies"
+    folder.mkdir()
+    file = write(folder / "mine.yaml", name="mine", based_on=named, node_nm=28, supply_v=0.9)
     with pytest.raises(InputError, match="based on each other in a circle"):
         load_technology(file)
+
+
+def test_files_are_found_beside_the_one_that_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever fastmap is started; a path on the command line is one from there."""
+    (tmp_path / "technologies").mkdir()
+    write(tmp_path / "technologies" / "base.yaml", name="base", based_on="28nm", node_nm=28, supply_v=0.7)
+    write(tmp_path / "technologies" / "mine.yaml", name="mine", based_on="base.yaml", node_nm=28, supply_v=0.8)
+    architecture = with_changes(tmp_path, technology="technologies/mine.yaml")
+    assert architecture.technology is not None
+    assert architecture.technology.name == "mine"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert load_architecture("../arch.yaml") == architecture
+    assert load_technology("../technologies/base.yaml").supply_v == 0.7
+    with pytest.raises(InputError, match=r"there is no file technologies/base\.yaml"):
+        load_technology("technologies/base.yaml")
 
 
 # In architectures

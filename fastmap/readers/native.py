@@ -105,7 +105,10 @@ class MemoryFile(Spec):
     area_mm2: Cost | None = None
     leakage_mw: Cost | None = None
     costs: Annotated[
-        Name | None, Field(description="source of memory costs: a name of the zoo, cacti, or a CSV file")
+        Name | None,
+        Field(
+            description="source of memory costs: a name of the zoo, cacti, or a CSV file, from this file's folder on"
+        ),
     ] = None
     serves: Annotated[list[str] | None, BeforeValidator(_served), WithJsonSchema(_names)] = None
     double_buffered: bool = False
@@ -148,7 +151,9 @@ class ArchitectureFile(Spec):
     name: Name | None = None
     array: Array
     memories: dict[str, MemoryFile]
-    technology: Annotated[Name | None, Field(description="name of the zoo or a file; left out: 28nm")] = None
+    technology: Annotated[
+        Name | None, Field(description="name of the zoo, or a file, from this file's folder on; left out: 28nm")
+    ] = None
     chip: Annotated[ChipFile | None, Field(description="the published chip that the array stands for")] = None
 
 
@@ -196,7 +201,7 @@ def architecture(document: Document, name: str) -> Architecture:
     technology = None
     if file.technology is not None:
         try:
-            technology = load_technology(file.technology)
+            technology = load_technology(document.beside(file.technology))
         except InputError as error:
             raise document.error(("technology",), str(error)) from None
     remarks: tuple[str, ...] = ()
@@ -243,7 +248,7 @@ def _costs(document: Document, at: Path, memory: MemoryFile, array: Array | None
     else:
         width = memory.bandwidth_bits[1]
     try:
-        found = memory_cost(memory.costs, memory.bits * positions, width)
+        found = memory_cost(document.beside(memory.costs), memory.bits * positions, width)
     except InputError as error:
         raise document.error((*at, "costs"), str(error)) from None
     return {
