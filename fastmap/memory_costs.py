@@ -25,7 +25,7 @@ from fastmap._spec import Cost, Name, Spec, closest, listed, shown
 from fastmap.errors import InputError
 from fastmap.readers.source import parse_document, read_text
 
-__all__ = ["COLUMNS", "DEFAULT_SRAM", "MemoryCost", "memory_cost"]
+__all__ = ["COLUMNS", "DEFAULT_SRAM", "MemoryCost", "SramCost", "memory_cost", "sram_cost"]
 
 #: The table of SRAM where no source is named.
 DEFAULT_SRAM = "cacti_28nm"
@@ -76,6 +76,14 @@ class MemoryCost:
     def to_dict(self) -> dict[str, Any]:
         """Return a copy as a plain dictionary, fit for JSON."""
         return asdict(self)
+
+
+class SramCost(NamedTuple):
+    """Costs of an SRAM on the chip: of a word of full width, and its area."""
+
+    read_energy_pj: float
+    write_energy_pj: float
+    area_mm2: float
 
 
 class DramFile(Spec):
@@ -129,6 +137,21 @@ def memory_cost(source: str | Path, size_bits: int, width_bits: int) -> MemoryCo
             "or a CSV file)"
         )
     return _from_table(_parse(read_text(source), shown(text, 300)), text, rows, width_bits)
+
+
+def sram_cost(source: str | Path, what: str, size_bits: int, width_bits: int) -> SramCost:
+    """Return the costs of a memory whose area counts; complaints call it `what`.
+
+    Raises:
+        InputError: as :func:`memory_cost`, or the source does not tell the area.
+    """
+    try:
+        found = memory_cost(source, size_bits, width_bits)
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from None
+    if found.area_mm2 is None:
+        raise InputError(f"{what}: {source} does not tell the area of a memory")
+    return SramCost(found.read_energy_pj, found.write_energy_pj, found.area_mm2)
 
 
 def _dram(name: str, width_bits: int) -> MemoryCost:

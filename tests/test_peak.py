@@ -151,7 +151,19 @@ def test_the_rule_for_converters() -> None:
             {"kind": "analog", "size": 64, "adc_bits": 13},
             "adc_bits must be between 1 and 12, where the fits of the converters of 28nm hold, not 13",
         ),
-        ({"kind": "digital", "size": 16}, "cacti_28nm covers 32 to 65536 rows of 8 to 8192 bits"),
+        (
+            {"kind": "digital", "size": 16},
+            "cells of the digital macro of 16 x 16 cells: cacti_28nm covers 32 to 65536 rows of 8 to 8192 bits",
+        ),
+        (
+            {"kind": "analog", "size": 48},
+            "buffer of the analog macro of 48 x 48 cells: a memory of 2097152 bits has no whole number of words of 384",
+        ),
+        (
+            {"kind": "analog", "size": 64, "memory": "lpddr4"},
+            "cells of the analog macro of 64 x 64 cells: lpddr4 does not tell the area of a memory",
+        ),
+        ({"kind": "analog", "size": 64, "group_depth": 0}, "group_depth must be a positive whole number, not 0"),
         ({"kind": "digital", "size": 64, "bits_per_cycle": 3}, "bits_per_cycle must divide activation_bits"),
         (
             {"kind": "digital", "size": 64, "weight_density": 2},

@@ -218,12 +218,14 @@ def test_claims_and_crossovers_follow_from_the_figures() -> None:
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        ({"sizes": [16]}, "cacti_28nm covers 32 to 65536 rows of 8 to 8192 bits, but not 16 rows of 16 bits"),
+        ({"sizes": [16]}, "cells of aimc_16: cacti_28nm covers 32 to 65536 rows of 8 to 8192 bits, but not 16 rows"),
         ({"sizes": [48]}, "size must be a power of two and at least 8, not 48: a row holds whole weights"),
-        ({"sizes": [2**16]}, "cacti_28nm covers 32 to 65536 rows of 8 to 8192 bits, but not 65536 rows of 65536 bits"),
+        ({"sizes": [2**16]}, "cells of aimc_65536: cacti_28nm covers 32 to 65536 rows of 8 to 8192 bits, but not"),
         ({"sizes": [4]}, "size must be a power of two and at least 8, not 4"),
         ({"kinds": ["optical"], "sizes": [32]}, "kind must be one of analog, digital, not 'optical'"),
         ({"macros": [2000], "sizes": [32]}, "macros must be a power of two from 1 to 1024, not 2000"),
+        ({"macros": [0], "sizes": [32]}, "macros must be a power of two from 1 to 1024, not 0"),
+        ({"memory": "hbm2", "sizes": [32]}, "cells of aimc_32: hbm2 does not tell the area of a memory"),
         ({"equal": [("price", 64)]}, "macros can be of equal capacity or area, not 'price'"),
         ({"sizes": [32], "partial_sum_bits": 0}, "partial_sum_bits must be a number from 1 to 64, not 0"),
     ],
