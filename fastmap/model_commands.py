@@ -242,7 +242,7 @@ def _memory(options: argparse.Namespace) -> int:
 
 def _pictures(options: argparse.Namespace, name: str) -> list[Path]:
     """Return the pictures to draw; `--save` leaves its own out where matplotlib is missing."""
-    from fastmap.pictures import check_picture
+    from fastmap.drawing import check_picture
 
     found = [check_picture(options.picture)] if options.picture else []
     if options.save is not None and importlib.util.find_spec("matplotlib") is not None:

@@ -202,3 +202,26 @@ def test_the_results_in_the_repository_are_these(capsys: pytest.CaptureFixture[s
     capsys.readouterr()
     results = Path(__file__).parents[1] / "results"
     assert (tmp_path / "peak.txt").read_text() == (results / "peak.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        {},
+        {"kinds": ("digital",)},
+        {"bits": (4, 8)},
+        {"bits": (4, 8), "bits_per_cycle": (1, 2), "adc_bits": (4.0, 6.0)},
+    ],
+)
+def test_pictures_tell_every_macro_apart(sweep: dict[str, Any], tmp_path: Path) -> None:
+    """One line for each series of sizes, one bar for each macro, each with a name of its own."""
+    pytest.importorskip("matplotlib", reason="needs the extra plot")
+    from fastmap.pictures import _series, _told_apart, draw_peaks
+
+    points = peak_points(sizes=(64, 128), **sweep)
+    names = _told_apart([f"{point.kind} {point.size}" for point in points], points)
+    assert len(set(names)) == len(points)
+    assert [[point.size for point in each] for each in _series(points).values()] == [[64, 128]] * (len(points) // 2)
+    draw_peaks(points, tmp_path / "peaks.svg")
+    text = (tmp_path / "peaks.svg").read_text(encoding="utf-8")
+    assert text.startswith("<?xml")

@@ -295,6 +295,15 @@ def test_the_picture(tmp_path: Path) -> None:
     assert path.read_bytes() == first
 
 
+def test_a_picture_of_several_macros_alone(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plot")
+    from fastmap.pictures import draw_study
+
+    one_layer = Workload(name="one", layers=LAYERS[3:])
+    draw_study(compare([one_layer], designs(["analog"], [32], [4, 16]), ["energy"]), tmp_path / "study.svg")
+    assert (tmp_path / "study.svg").read_text(encoding="utf-8").startswith("<?xml")
+
+
 def test_a_design_is_an_architecture_that_any_search_takes() -> None:
     design: Design = designs(["analog"], [64], [4])[0]
     found = fm.search(LAYERS[3], design.system, "latency", constraints=mapping_rules())

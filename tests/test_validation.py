@@ -347,6 +347,18 @@ def test_validate_saves_the_same_bytes_twice(cli: Callable[..., str], tmp_path: 
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
+def test_a_picture_of_a_chip_that_reports_its_area_only(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plot")
+    from fastmap.pictures import draw_validation
+
+    data = yaml.safe_load(zoo.text("architecture", "dimc3"))
+    data["chip"]["reported"] = {"area_mm2": 0.15}
+    chip = tmp_path / "chip.yaml"
+    chip.write_text(yaml.safe_dump(data, sort_keys=False))
+    draw_validation([validate_chip(chip)], tmp_path / "chip.svg")
+    assert (tmp_path / "chip.svg").read_text(encoding="utf-8").startswith("<?xml")
+
+
 def test_the_results_in_the_repository_are_these(cli: Callable[..., str], tmp_path: Path) -> None:
     """`fastmap validate --further --save` again: text to the byte, numbers to rounding."""
     cli("validate", "--further", "--save", str(tmp_path))
