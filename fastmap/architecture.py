@@ -26,7 +26,7 @@ from fastmap._spec import (
 )
 from fastmap.dimensions import DIRECTIONS, OPERANDS, READING
 from fastmap.errors import InputError
-from fastmap.technology import DEFAULT, Technology, load_technology
+from fastmap.technology import DEFAULT, SAME_DELAYS, Technology, load_technology
 
 Operand = Literal["W", "I", "O"]
 Direction = Literal["rd_out_to_low", "wr_in_by_low", "rd_out_to_high", "wr_in_by_high"]
@@ -325,6 +325,8 @@ class Architecture(Spec):
                 f"the weight cells {shown(self.cells.name)} serve {listed(self.cells.serves)}, so several multipliers "
                 "share one cell"
             )
+        if self.technology is not None and SAME_DELAYS in self.technology.remarks:
+            found.append(SAME_DELAYS)
         if self.array.adc_bits is not None:
             low, high = (self.technology or load_technology(DEFAULT)).adc_bits_range
             if not low <= self.array.adc_bits <= high:

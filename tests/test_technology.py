@@ -57,6 +57,20 @@ def test_voltage_scales_energy_by_its_square() -> None:
     assert low.clock_ns == high.clock_ns
 
 
+def test_delays_at_another_supply_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    remark = "delays do not follow the supply voltage: they are those of the calibration"
+    node = load_technology("28nm")
+    assert node.at(supply_v=0.9).remarks == ()
+    assert node.at(supply_v=0.8).at(supply_v=0.7).remarks == (remark,)
+    assert load_technology("22nm").remarks[-1] == remark
+    assert remark in with_changes(tmp_path, technology="22nm").warnings
+    for command in (("macro", "dimc", "aimc"), ("peak", "--size", "32")):
+        assert main([*command, "--supply-v", "0.8"]) == 0
+        assert capsys.readouterr().err == f"fastmap: warning: {remark}\n"
+        assert main([*command, "--supply-v", "0.9"]) == 0
+        assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("volts", [0.3, 0.59, 1.2])
 def test_supply_outside_of_the_range(volts: float) -> None:
     sentence = f"{volts:g} V is outside of 0.6 to 1.1 V, where the constants of 28nm hold"
