@@ -170,7 +170,7 @@ def draw_study(study: Study, path: str | Path) -> None:
     Raises:
         InputError: as :func:`fastmap.drawing.check_picture`.
     """
-    energy = "energy" if "energy" in study.objectives else study.objectives[0]
+    energy, latency, edp = (study.objective(name) for name in ("energy", "latency", "edp"))
     single = [design for design in study.designs if design.macros == 1]
     most = max(design.macros for design in study.designs)
 
@@ -230,7 +230,6 @@ def draw_study(study: Study, path: str | Path) -> None:
             axis.set(title=f"{layer_type} layers", ylabel=f"TOPS/W, mapped for {energy}")
         for axis in axes[0][len(study.layer_types) :]:
             axis.set_axis_off()
-        latency, edp = (name if name in study.objectives else study.objectives[0] for name in ("latency", "edp"))
         lines(axes[1][0], mean(latency, lambda design, total: total.tops / design.area_mm2), "log")
         axes[1][0].set(title="networks, geometric mean", ylabel=f"TOPS/mm2, mapped for {latency}")
         lines(axes[1][1], mean(edp, lambda _, total: total.edp_pj_ns / 1e12), "log")

@@ -737,7 +737,10 @@ def _claims(found: Study) -> str:
         )
         for claim in claims
     ]
-    note = "ratio of the better to the worse as claimed, one macro of each size; * where the claim does not speak of it"
+    note = (
+        "ratio of the better to the worse as claimed, one macro of each size, efficiencies mapped for "
+        f"{found.objective('energy')}; * where the claim does not speak of it"
+    )
     lines = [table(("claim of the paper", *map(str, sizes), "holds"), rows), note]
     for layer_type in (*found.layer_types, None):
         ratios = found.efficiency_ratios(layer_type)

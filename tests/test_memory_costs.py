@@ -100,6 +100,12 @@ def test_provenance_is_told() -> None:
     assert of(100, 32).interpolated
 
 
+def test_words_side_by_side_leak_together() -> None:
+    """CACTI's figure for 1024 rows of 32 bits, with the settings of zigzag-imc."""
+    assert of(1024, 32).leakage_mw == 3.41346
+    assert of(1024, 128).leakage_mw == pytest.approx(4 * 3.41346)
+
+
 @pytest.mark.parametrize(
     ("size", "width", "sentence"),
     [
@@ -362,7 +368,7 @@ def test_a_compilers_file_lies_beside_the_architecture(tmp_path: Path, monkeypat
 
 def test_static_energy_is_told_apart(tmp_path: Path) -> None:
     """Power times latency, for every instance, beside the energy and not in it."""
-    quiet = with_costs(tmp_path, sram_256KB={"costs": "cacti_28nm"})
+    quiet = with_costs(tmp_path, sram_256KB={"costs": "cacti_28nm", "leakage_mw": 0})
     leaking = with_costs(
         tmp_path, sram_256KB={"costs": "cacti_28nm", "leakage_mw": 2.0}, rf_2B={"read_energy_pj": 0.021,
         "write_energy_pj": 0.021, "leakage_mw": 1e-3},

@@ -208,6 +208,7 @@ def test_claims_and_crossovers_follow_from_the_figures() -> None:
     assert found.crossover("conv") == pytest.approx([64 * math.sqrt(2), 128 * math.sqrt(2)])
     assert found.excess("energy") == dict.fromkeys((each.name for each in found.designs), 0.0)
     assert not [claim for claim in found.claims() if "depthwise" in claim.statement]
+    assert "digital systems are denser (networks, mapped for energy)" in [claim.statement for claim in found.claims()]
     small = made_up({("analog", 64): 1.0, ("digital", 64): 2.0})
     assert next(claim for claim in small.claims() if "conv" in claim.statement).holds == "not tested"
 
