@@ -182,10 +182,17 @@ class Array(Spec):
             raise RuleError("a plain MAC array has one energy whatever switches", ("input_toggle_rate",))
         if self.kind == "mac" and self.macro_model != "zigzag":
             raise RuleError("a plain MAC array has no macro model", ("macro_model",))
-        if self.kind == "digital" and self.rows & (self.rows - 1):
+        if self.kind == "digital" and (self.rows == 1 or self.rows & (self.rows - 1)):
             raise RuleError(
-                f"the rows of a digital array must be a power of two for its adder trees, not {self.rows}",
+                f"the rows of a digital array must be a power of two, at least 2, for its adder trees, not {self.rows}",
                 ("dimensions", list(self.dimensions)[1]),
+            )
+        joined = {"analog": "weight_bits", "digital": "bits_per_cycle"}.get(self.kind)  # by place-value adders
+        if joined is not None and (bits := getattr(self, joined)) & (bits - 1):
+            raise RuleError(
+                f"must be a power of two in {'an analog' if self.kind == 'analog' else 'a digital'} array, whose "
+                f"place-value adders are binary, not {bits}",
+                (joined,),
             )
         if math.prod(self.dimensions.values()) > 2**31:
             raise RuleError("the array has more than 2**31 units", ("dimensions",))
