@@ -136,6 +136,9 @@ def test_where_the_authors_figure_and_scripts_part(chips: dict[str, Any]) -> Non
     carries_ns = 8 * kernels.carry_to_carry_delay_ns(TECHNOLOGY_28NM)
     dimc2 = chips["dimc2"]
     assert 100 * (dimc2.model.clock_ns + carries_ns) / dimc2.reported.clock_ns == pytest.approx(131, abs=0.5)
+    switching_fj = sum(dimc2.energy_breakdown_fj[name] for name in ("mults", "adders"))
+    at_half_fj = dimc2.model.energy_per_mac_fj - switching_fj * (1 - 0.5 / dimc2.weight_density)
+    assert at_half_fj == pytest.approx(139, abs=0.5)
 
 
 def test_mostly_what_switches_parts_the_generic_model_from_the_chips(chips: dict[str, Any]) -> None:
