@@ -172,6 +172,7 @@ def draw_study(study: Study, path: str | Path) -> None:
     """
     energy, latency, edp = (study.objective(name) for name in ("energy", "latency", "edp"))
     single = [design for design in study.designs if design.macros == 1]
+    barred = single or study.designs
     most = max(design.macros for design in study.designs)
 
     def lines(axis: Any, value: Callable[[Any, str], float | None], scale: str) -> None:
@@ -237,13 +238,13 @@ def draw_study(study: Study, path: str | Path) -> None:
         shown = [name for name in ("conv", "depthwise") if name in study.layer_types]
         for axis, layer_type in zip(axes[1][2:], shown, strict=False):
             columns = []
-            for design in single:
+            for design in barred:
                 total = study.total(design, energy, layer_type=layer_type)
                 assert total is not None  # of these types there are layers
                 columns.append({key: value / total.macs * 1e3 for key, value in total.parts_pj.items()})
             _stack(axis, columns)
             axis.set(title=f"{layer_type} layers", ylabel=f"fJ per MAC, mapped for {energy}")
-            axis.set_xticks(range(len(single)), [design.name for design in single], rotation=90, size=8)
+            axis.set_xticks(range(len(barred)), [design.name for design in barred], rotation=90, size=8)
         for axis in axes[1][2 + len(shown) :]:
             axis.set_axis_off()
 
