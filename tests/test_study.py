@@ -270,17 +270,25 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
         if total["network"] == "ds_cnn":
             chosen = [row for row in layers if (row["design"], row["mapper"]) == (total["design"], total["mapper"])]
             assert sum(float(row["energy_pj"]) for row in chosen) == pytest.approx(total["energy_pj"], rel=1e-12)
-    # The same figures as those in the repository.
-    stored = json.loads((RESULTS / "compare.json").read_text(encoding="utf-8"))
-    for total in data["totals"]:
-        if total["network"] == "ds_cnn":
-            (same,) = (
-                each
-                for each in stored["totals"]
-                if all(each[key] == total[key] for key in ("design", "objective", "mapper", "network", "layers"))
-            )
-            assert same["energy_pj"] == pytest.approx(total["energy_pj"], rel=1e-9)
-            assert same["tops_per_mm2"] == pytest.approx(total["tops_per_mm2"], rel=1e-9)
+    assert check_stored("compare.json", data, "ds_cnn") == 2 * 2
+
+
+def check_stored(name: str, data: dict[str, Any], network: str) -> int:
+    """Compare totals of a network with those in the repository; return how many there are."""
+    stored = json.loads((RESULTS / name).read_text(encoding="utf-8"))["totals"]
+    totals = [total for total in data["totals"] if total["network"] == network]
+    for total in totals:
+        keys = ("design", "objective", "mapper", "network", "layers")
+        (same,) = (each for each in stored if all(each[key] == total[key] for key in keys))
+        assert same["energy_pj"] == pytest.approx(total["energy_pj"], rel=1e-9)
+        assert same["tops_per_mm2"] == pytest.approx(total["tops_per_mm2"], rel=1e-9)
+    return len(totals)
+
+
+def test_the_larger_networks_in_the_repository_are_these() -> None:
+    """Some of `fastmap compare resnet18 mobilenet_v2 alexnet --objective energy latency` again."""
+    found = compare([fm.load_workload("alexnet")], designs(["digital"], [1024]), ["energy"])
+    assert check_stored("imagenet/compare.json", found.to_dict(), "alexnet") == 2
 
 
 def test_the_picture(tmp_path: Path) -> None:
