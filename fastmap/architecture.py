@@ -78,6 +78,8 @@ class Memory(Spec):
     area_mm2: Cost = 0.0
     #: Static power, told apart from the energy of accesses.
     leakage_mw: Cost = 0.0
+    #: Who says what it costs, where that is a source of memory costs.
+    costs_from: str = ""
     operands: tuple[Operand, ...]
     ports: tuple[Port, ...]
     #: Array dimensions whose units share this instance.

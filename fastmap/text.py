@@ -198,11 +198,12 @@ def effort(result: NetworkResult) -> str:
 
 def explain(evaluation: Evaluation, architecture: Architecture, also: Sequence[str] = ()) -> str:
     """The loop nest with each operand's memory, and where energy and cycles go; ``also`` names identical layers."""
+    sources = [f"{memory.name} by {memory.costs_from}" for memory in architecture.memories if memory.costs_from]
     return "\n\n".join(
         (
             figures(evaluation, also),
             loop_nest(evaluation.mapping, architecture),
-            energy_table(evaluation),
+            energy_table(evaluation) + (f"\ncosts of {', '.join(sources)}: see fastmap memory" if sources else ""),
             latency_table(evaluation),
         )
     )
