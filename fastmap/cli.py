@@ -113,6 +113,9 @@ class Interrupt:
         sys.unraisablehook = hook
         try:
             yield
+        except SystemError:  # what is left of a KeyboardInterrupt that comes while a compiled function returns
+            self.check()
+            raise
         finally:
             signal.signal(signal.SIGINT, before)
             sys.unraisablehook = before_hook
