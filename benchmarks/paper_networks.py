@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmap import evaluate, search
+from fastmap.drawing import BLUE, VERMILION, log_ticks, picture, plain_number
 from fastmap.evaluation import Evaluation
 from fastmap.paper_runs import OPERATIONS, PARTS, PaperCost, paper_layers, paper_search
 from fastmap.paper_system import mapping_rules, paper_system
@@ -161,36 +162,36 @@ def report(runs: list[dict[str, Any]]) -> str:
 
 def draw(runs: list[dict[str, Any]], path: Path) -> None:
     """Figures over sizes, one column a network."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     networks = list(dict.fromkeys(each["network"] for each in runs))
-    figure = Figure(figsize=(16, 8), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2, len(networks))
-    for row, (key, unit) in zip(axes, (("tops_per_watt", "TOPS/W"), ("tops_per_mm2", "TOPS/mm2")), strict=True):
-        for axis, network in zip(row, networks, strict=True):
-            for kind, colour in (("analog", "C1"), ("digital", "C0")):
-                chosen = [each for each in runs if each["network"] == network and each["kind"] == kind]
-                sizes = [each["size"] for each in chosen]
-                for version, marker in zip(VERSIONS, ("x", "o"), strict=True):
-                    theirs = [each[version]["authors"][key] for each in chosen]
-                    axis.plot(
-                        sizes, theirs, marker, color=colour, label=f"{kind}, authors ({version})", fillstyle="none"
-                    )
-                    line = {"submitted": ":", "published": "-"}[version]
-                    ours = [each[version]["ours"][key] for each in chosen]
-                    axis.plot(sizes, ours, line, color=colour, label=f"{kind}, ours ({version})", linewidth=1)
-                best = [each["optimal"][key] for each in chosen]
-                axis.plot(sizes, best, "--", color=colour, label=f"{kind}, optimum, present model", linewidth=2)
-            scale = "linear" if key == "tops_per_watt" else "log"
-            axis.set(title=network, ylabel=unit, xscale="log", yscale=scale, xlabel="cells a side")
-            axis.set_xticks(PAPER_SIZES, [str(size) for size in PAPER_SIZES])
-            axis.minorticks_off()
-            axis.grid(alpha=0.3)
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8)
-    figure.savefig(path, dpi=100)
+
+    def fill(figure: Any) -> None:
+        axes = figure.subplots(2, len(networks))
+        for row, (key, unit) in zip(axes, (("tops_per_watt", "TOPS/W"), ("tops_per_mm2", "TOPS/mm2")), strict=True):
+            for axis, network in zip(row, networks, strict=True):
+                lines(axis, [each for each in runs if each["network"] == network], key)
+                scale = "linear" if key == "tops_per_watt" else "log"
+                axis.set(title=network, ylabel=unit, xscale="log", yscale=scale, xlabel="cells a side")
+                if scale == "log":
+                    log_ticks(axis.yaxis, plain_number)
+                axis.set_xticks(PAPER_SIZES, [str(size) for size in PAPER_SIZES])
+                axis.xaxis.minorticks_off()
+                axis.grid()
+
+    picture(path, (13, 6.5), fill, 5)
+
+
+def lines(axis: Any, runs: list[dict[str, Any]], key: str) -> None:
+    """A figure of one network: the authors', ours, and that of optimal mappings under the present model."""
+    for kind, colour in (("analog", VERMILION), ("digital", BLUE)):
+        chosen = [each for each in runs if each["kind"] == kind]
+        sizes = [each["size"] for each in chosen]
+        for version, marker, line in (("submitted", "x", ":"), ("published", "o", "-")):
+            theirs = [each[version]["authors"][key] for each in chosen]
+            ours = [each[version]["ours"][key] for each in chosen]
+            axis.plot(sizes, theirs, marker, color=colour, label=f"{kind}, authors ({version})", fillstyle="none")
+            axis.plot(sizes, ours, line, color=colour, label=f"{kind}, ours ({version})", linewidth=1)
+        best = [each["optimal"][key] for each in chosen]
+        axis.plot(sizes, best, "--", color=colour, label=f"{kind}, optimum, present model", linewidth=2)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from fastmap._spec import (
 )
 from fastmap.dimensions import DIRECTIONS, OPERANDS, READING
 from fastmap.errors import InputError
-from fastmap.technology import DEFAULT, Technology, load_technology
+from fastmap.technology import DEFAULT, SAME_DELAYS, Technology, load_technology
 
 Operand = Literal["W", "I", "O"]
 Direction = Literal["rd_out_to_low", "wr_in_by_low", "rd_out_to_high", "wr_in_by_high"]
@@ -78,6 +78,8 @@ class Memory(Spec):
     area_mm2: Cost = 0.0
     #: Static power, told apart from the energy of accesses.
     leakage_mw: Cost = 0.0
+    #: Who says what it costs, where that is a source of memory costs.
+    costs_from: str = ""
     operands: tuple[Operand, ...]
     ports: tuple[Port, ...]
     #: Array dimensions whose units share this instance.
@@ -182,10 +184,17 @@ class Array(Spec):
             raise RuleError("a plain MAC array has one energy whatever switches", ("input_toggle_rate",))
         if self.kind == "mac" and self.macro_model != "zigzag":
             raise RuleError("a plain MAC array has no macro model", ("macro_model",))
-        if self.kind == "digital" and self.rows & (self.rows - 1):
+        if self.kind == "digital" and (self.rows == 1 or self.rows & (self.rows - 1)):
             raise RuleError(
-                f"the rows of a digital array must be a power of two for its adder trees, not {self.rows}",
+                f"the rows of a digital array must be a power of two, at least 2, for its adder trees, not {self.rows}",
                 ("dimensions", list(self.dimensions)[1]),
+            )
+        joined = {"analog": "weight_bits", "digital": "bits_per_cycle"}.get(self.kind)  # by place-value adders
+        if joined is not None and (bits := getattr(self, joined)) & (bits - 1):
+            raise RuleError(
+                f"must be a power of two in {'an analog' if self.kind == 'analog' else 'a digital'} array, whose "
+                f"place-value adders are binary, not {bits}",
+                (joined,),
             )
         if math.prod(self.dimensions.values()) > 2**31:
             raise RuleError("the array has more than 2**31 units", ("dimensions",))
@@ -325,6 +334,8 @@ class Architecture(Spec):
                 f"the weight cells {shown(self.cells.name)} serve {listed(self.cells.serves)}, so several multipliers "
                 "share one cell"
             )
+        if self.technology is not None and SAME_DELAYS in self.technology.remarks:
+            found.append(SAME_DELAYS)
         if self.array.adc_bits is not None:
             low, high = (self.technology or load_technology(DEFAULT)).adc_bits_range
             if not low <= self.array.adc_bits <= high:

@@ -113,6 +113,9 @@ class Interrupt:
         sys.unraisablehook = hook
         try:
             yield
+        except SystemError:  # what is left of a KeyboardInterrupt that comes while a compiled function returns
+            self.check()
+            raise
         finally:
             signal.signal(signal.SIGINT, before)
             sys.unraisablehook = before_hook
@@ -718,9 +721,10 @@ def _macro(options: argparse.Namespace) -> int:
     from fastmap.macro import architecture_report
 
     architectures = _architectures(options.arch, "macro")
+    nodes = [model_commands.technology(options, each.technology) for each in architectures]
+    model_commands.warn(*nodes)
     reports = [
-        architecture_report(each, options.variant, model_commands.technology(options, each.technology))
-        for each in architectures
+        architecture_report(each, options.variant, node) for each, node in zip(architectures, nodes, strict=True)
     ]
     if options.json:
         data = {a.name: report.to_dict() for a, report in zip(architectures, reports, strict=True)}

@@ -11,6 +11,8 @@ import csv
 import io
 import itertools
 import math
+import re
+import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +25,7 @@ from fastmap._spec import Cost, Name, Spec, closest, listed, shown
 from fastmap.errors import InputError
 from fastmap.readers.source import parse_document, read_text
 
-__all__ = ["COLUMNS", "DEFAULT_SRAM", "MemoryCost", "memory_cost"]
+__all__ = ["COLUMNS", "DEFAULT_SRAM", "MemoryCost", "SramCost", "memory_cost", "sram_cost"]
 
 #: The table of SRAM where no source is named.
 DEFAULT_SRAM = "cacti_28nm"
@@ -43,6 +45,8 @@ _QUANTITIES = tuple(COLUMNS)[2:]
 _SIDE_BY_SIDE = {"cacti_28nm": (32, 8192)}
 #: Feature size that the source `cacti` is asked for.
 CACTI_NODE_NM = 28.0
+#: What CACTI models; below, the package hwcomponents-cacti guesses from larger memories.
+CACTI_LEAST_ROWS, CACTI_LEAST_BITS = 64, 32
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,14 @@ class MemoryCost:
     def to_dict(self) -> dict[str, Any]:
         """Return a copy as a plain dictionary, fit for JSON."""
         return asdict(self)
+
+
+class SramCost(NamedTuple):
+    """Costs of an SRAM on the chip: of a word of full width, and its area."""
+
+    read_energy_pj: float
+    write_energy_pj: float
+    area_mm2: float
 
 
 class DramFile(Spec):
@@ -125,6 +137,21 @@ def memory_cost(source: str | Path, size_bits: int, width_bits: int) -> MemoryCo
             "or a CSV file)"
         )
     return _from_table(_parse(read_text(source), shown(text, 300)), text, rows, width_bits)
+
+
+def sram_cost(source: str | Path, what: str, size_bits: int, width_bits: int) -> SramCost:
+    """Return the costs of a memory whose area counts; complaints call it `what`.
+
+    Raises:
+        InputError: as :func:`memory_cost`, or the source does not tell the area.
+    """
+    try:
+        found = memory_cost(source, size_bits, width_bits)
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from None
+    if found.area_mm2 is None:
+        raise InputError(f"{what}: {source} does not tell the area of a memory")
+    return SramCost(found.read_energy_pj, found.write_energy_pj, found.area_mm2)
 
 
 def _dram(name: str, width_bits: int) -> MemoryCost:
@@ -262,10 +289,16 @@ def _cacti(rows: int, width_bits: int) -> MemoryCost:
         raise InputError(
             "the source cacti needs hwcomponents-cacti, for Python 3.12 or later: pip install 'fastmap[cacti]'"
         ) from None
-    program = Path(hwcomponents_cacti.__file__).parent / "cacti" / "cacti"
-    _check_runs(program)
+    if rows < CACTI_LEAST_ROWS or width_bits < CACTI_LEAST_BITS or width_bits % 8:
+        raise InputError(
+            f"cacti covers {CACTI_LEAST_ROWS} rows and more of {CACTI_LEAST_BITS} bits and more, in whole bytes, but "
+            f"not {rows} rows of {width_bits} bits; nothing is extrapolated"
+        )
+    _check_runs(Path(hwcomponents_cacti.__file__).parent / "cacti" / "cacti")
     try:
-        memory = hwcomponents_cacti.SRAM(tech_node=CACTI_NODE_NM * 1e-9, width=width_bits, depth=rows)
+        memory = hwcomponents_cacti.SRAM(
+            tech_node=CACTI_NODE_NM * 1e-9, width=width_bits, depth=rows, size=rows * width_bits
+        )
     except Exception as error:  # whatever CACTI dislikes, the package raises as a bare Exception
         raise InputError(
             f"CACTI gives nothing for {rows} rows of {width_bits} bits: {_last_line(str(error))}"
@@ -275,9 +308,10 @@ def _cacti(rows: int, width_bits: int) -> MemoryCost:
         memory.read_energy * 1e12,
         memory.write_energy * 1e12,
         memory.cacti_area * 1e6,
-        None,
+        memory.access_time * 1e9,
         memory.cacti_leak_power * 1e3,
-        f"CACTI 7 by hwcomponents-cacti, {CACTI_NODE_NM:g} nm between its nodes 22 and 32 nm, without further factors",
+        f"CACTI 7 by hwcomponents-cacti (low-power cells, least leakage, 300 K), {CACTI_NODE_NM:g} nm between its "
+        "nodes 22 and 32 nm, without further factors",
     )
 
 
@@ -285,16 +319,18 @@ def _check_runs(program: Path) -> None:
     """Refuse a binary that does not start: that of the package needs a newer C library than some systems have."""
     try:
         done = subprocess.run([program], capture_output=True, text=True, timeout=30, cwd=program.parent, check=False)
-        told = done.stderr if "not found" in done.stderr else ""
+        told = done.stderr if done.returncode == 127 or "not found" in done.stderr else ""
     except subprocess.TimeoutExpired:
         told = ""  # it started
     except OSError as error:
         told = error.strerror or str(error)
     if told:
-        reason = _last_line(told.splitlines()[0])
+        missing = re.search(r"version `(\w+[.\d]*)' not found", told)
+        reason = f"it needs {missing[1]}" if missing else _last_line(told.splitlines()[0])
         raise InputError(
-            f"the CACTI binary of hwcomponents-cacti does not run on this machine ({reason}); use "
-            f"the shipped table {DEFAULT_SRAM} or a CSV file instead"
+            f"the CACTI binary of hwcomponents-cacti does not run on this machine ({reason}); build it from the "
+            f"sources beside it (make -C {shlex.quote(str(program.parent))} opt), or use the shipped table "
+            f"{DEFAULT_SRAM} or a CSV file instead"
         )
 
 

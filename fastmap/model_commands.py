@@ -122,6 +122,14 @@ def technology(options: argparse.Namespace, default: Technology | None = None) -
     return chosen.at(node_nm=options.node_nm, supply_v=options.supply_v)
 
 
+def warn(*nodes: Technology) -> None:
+    """Say so if delays are not those of the supply voltage."""
+    from fastmap.technology import SAME_DELAYS
+
+    if any(SAME_DELAYS in node.remarks for node in nodes):
+        print(f"fastmap: warning: {SAME_DELAYS}", file=sys.stderr)
+
+
 def _save(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--picture", metavar="FILE", help="draw it (.png, .svg, .pdf; needs the extra plot)")
     parser.add_argument(
@@ -156,6 +164,8 @@ def _peak(options: argparse.Namespace) -> int:
     from fastmap.pictures import draw_peaks
 
     pictures = _pictures(options, "peak")
+    node = technology(options)
+    warn(node)
     points = peak_points(
         options.kind,
         options.size or PAPER_SIZES,
@@ -168,7 +178,7 @@ def _peak(options: argparse.Namespace) -> int:
         weight_density=options.weight_density,
         memory=options.memory,
         variant=options.variant,
-        technology=technology(options),
+        technology=node,
     )
     data = {"variant": options.variant, "points": [point.to_dict() for point in points]}
     _show(options, "peak", data, text.peaks(points), [partial(draw_peaks, points, path) for path in pictures])
@@ -186,6 +196,8 @@ def _compare(options: argparse.Namespace) -> int:
     from fastmap.study import NETWORKS, check, compare, designs, layers_to_search
 
     pictures = _pictures(options, "compare")
+    node = technology(options)
+    warn(node)
     chosen = designs(
         options.kind,
         options.size or PAPER_SIZES,
@@ -194,7 +206,7 @@ def _compare(options: argparse.Namespace) -> int:
         partial_sum_bits=options.partial_sum_bits,
         memory=options.memory,
         variant=options.variant,
-        technology=technology(options),
+        technology=node,
     )
     workloads = [load_workload(name) for name in options.workload or NETWORKS]
     check(workloads, options.objective)
@@ -242,7 +254,7 @@ def _memory(options: argparse.Namespace) -> int:
 
 def _pictures(options: argparse.Namespace, name: str) -> list[Path]:
     """Return the pictures to draw; `--save` leaves its own out where matplotlib is missing."""
-    from fastmap.pictures import check_picture
+    from fastmap.drawing import check_picture
 
     found = [check_picture(options.picture)] if options.picture else []
     if options.save is not None and importlib.util.find_spec("matplotlib") is not None:

@@ -15,7 +15,7 @@ from fastmap.errors import InputError
 from fastmap.layer import Layer
 from fastmap.macro import is_power_of_two
 from fastmap.mapping import Constraints
-from fastmap.memory_costs import DEFAULT_SRAM, memory_cost
+from fastmap.memory_costs import DEFAULT_SRAM, memory_cost, sram_cost
 from fastmap.peak import BITS_PER_CYCLE, BUFFER_BITS, paper_adc_bits
 from fastmap.technology import DEFAULT, Technology, load_technology
 
@@ -76,7 +76,7 @@ def paper_system(
             f"size must be a power of two and at least {OPERAND_BITS}, not {size}: a row holds whole weights, adder "
             "trees are binary, and the buffer holds whole words"
         )
-    if not (is_power_of_two(macros) and macros <= MAX_MACROS):
+    if not (1 <= macros <= MAX_MACROS and is_power_of_two(macros)):
         raise InputError(f"macros must be a power of two from 1 to {MAX_MACROS}, not {macros}")
     if not 1 <= partial_sum_bits <= 64:
         raise InputError(f"partial_sum_bits must be a number from 1 to 64, not {partial_sum_bits}")
@@ -84,7 +84,9 @@ def paper_system(
     columns, rows = size // OPERAND_BITS, size
     serial = BITS_PER_CYCLE[kind]
     word_bits = min(MAX_WORD_BITS, macros * max(rows * OPERAND_BITS, columns * partial_sum_bits))
-    cells, buffer = memory_cost(memory, size * rows, size), memory_cost(memory, BUFFER_BITS, word_bits)
+    name = f"{'aimc' if kind == 'analog' else 'dimc'}_{size}" + (f"x{macros}" if macros > 1 else "")
+    cells = sram_cost(memory, f"cells of {name}", size * rows, size)
+    buffer = sram_cost(memory, f"buffer of {name}", BUFFER_BITS, word_bits)
     dram = memory_cost(DRAM, DRAM_BITS, macros * size)
     register_pj, register_mm2 = kernels.register_energy_pj(node.kernel), kernels.register_area_mm2(node.kernel)
     input_bits, result_bits = columns * OPERAND_BITS, partial_sum_bits
@@ -96,7 +98,7 @@ def paper_system(
             size_bits=OPERAND_BITS,
             widths=(OPERAND_BITS, OPERAND_BITS),
             write_energy_pj=cells.write_energy_pj / columns,
-            area_mm2=(cells.area_mm2 or 0.0) / (columns * rows),
+            area_mm2=cells.area_mm2 / (columns * rows),
         ),
         _memory(
             "input_register",
@@ -124,7 +126,7 @@ def paper_system(
             widths=(max(1, word_bits // BUFFER_PARTS), word_bits),
             read_energy_pj=buffer.read_energy_pj,
             write_energy_pj=buffer.write_energy_pj,
-            area_mm2=buffer.area_mm2 or 0.0,
+            area_mm2=buffer.area_mm2,
             inner=activations,
         ),
         _memory(
@@ -147,7 +149,6 @@ def paper_system(
         adc_bits=paper_adc_bits(rows, serial) if kind == "analog" else None,
         macro_model=variant,
     )
-    name = f"{'aimc' if kind == 'analog' else 'dimc'}_{size}" + (f"x{macros}" if macros > 1 else "")
     return Architecture(name=name, array=array, memories=tuple(memories), technology=node)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from fastmap.errors import InputError
 from fastmap.macro import MacroReport, macro_report
-from fastmap.memory_costs import DEFAULT_SRAM, memory_cost
+from fastmap.memory_costs import DEFAULT_SRAM, sram_cost
 from fastmap.technology import DEFAULT, Technology, load_technology
 
 __all__ = ["BITS_PER_CYCLE", "PAPER_SIZES", "PeakPoint", "SystemPeak", "peak_point", "peak_points"]
@@ -150,12 +150,16 @@ def peak_point(
         raise InputError(
             f"an array of {size} x {size} cells has no whole number of columns of {weight_bits}-bit weights"
         )
+    for name, count in (("banks", banks), ("group_depth", group_depth)):
+        if count < 1:
+            raise InputError(f"{name} must be a positive whole number, not {count}")
     node = load_technology(DEFAULT if technology is None else technology)
     columns, rows = size // weight_bits, size
     serial = BITS_PER_CYCLE[kind] if bits_per_cycle is None else bits_per_cycle
     if kind == "analog" and adc_bits is None:
         adc_bits = paper_adc_bits(rows, serial)
-    cells = memory_cost(memory, size * rows * group_depth, size)
+    name = f"{kind} macro of {size} x {size} cells"
+    cells = sram_cost(memory, f"cells of the {name}", size * rows * group_depth, size)
     macro = macro_report(
         kind=kind,
         columns=columns,
@@ -166,7 +170,7 @@ def peak_point(
         bits_per_cycle=serial,
         adc_bits=adc_bits,
         group_depth=group_depth,
-        cells_area_mm2=(cells.area_mm2 or 0.0) / (columns * rows),
+        cells_area_mm2=cells.area_mm2 / (columns * rows),
         input_toggle_rate=input_toggle_rate,
         weight_density=weight_density,
         variant=variant,
@@ -174,7 +178,7 @@ def peak_point(
     )
     input_bits, result_bits = rows * activation_bits * banks, columns * output_bits * banks
     word_bits = max(input_bits, result_bits)
-    buffer = memory_cost(memory, buffer_bits, word_bits)
+    buffer = sram_cost(memory, f"buffer of the {name}", buffer_bits, word_bits)
     activations = serial / activation_bits  # in a cycle
     register_pj = float(kernels.register_energy_pj(node.kernel)) * activations
     register_mm2 = float(kernels.register_area_mm2(node.kernel))
@@ -189,7 +193,7 @@ def peak_point(
         "macro": macro.area_mm2["total"],
         "input_registers": register_mm2 * input_bits,
         "output_registers": register_mm2 * result_bits,
-        "buffer": buffer.area_mm2 or 0.0,
+        "buffer": buffer.area_mm2,
     }
     energy_pj, area_mm2 = sum(energy.values()), sum(area.values())
     system = SystemPeak(

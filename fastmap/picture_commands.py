@@ -42,7 +42,7 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
 def _plot(options: argparse.Namespace) -> int:
     from fastmap import mine, views
     from fastmap._spec import listed, shown
-    from fastmap.pictures import check_picture
+    from fastmap.drawing import check_picture
 
     if options.kind not in KINDS:
         raise InputError(f"there is no picture {shown(options.kind)} (there are {listed(KINDS)})")

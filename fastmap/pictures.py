@@ -1,4 +1,4 @@
-"""Pictures of what the commands print, drawn with matplotlib (extra ``plot``)."""
+"""Pictures of what the commands about the macro model print."""
 
 from __future__ import annotations
 
@@ -7,8 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastmap._spec import listed, shown
-from fastmap.errors import InputError
+from fastmap.drawing import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    YELLOW,
+    label_points,
+    log_ticks,
+    picture,
+    plain_number,
+    white_edge,
+)
 from fastmap.text import METRIC_NAMES
 
 if TYPE_CHECKING:
@@ -16,68 +29,89 @@ if TYPE_CHECKING:
     from fastmap.study import Study
     from fastmap.validation import ChipValidation
 
-__all__ = ["FORMATS", "check_picture", "draw_peaks", "draw_study", "draw_validation", "picture"]
+__all__ = ["draw_peaks", "draw_study", "draw_validation"]
 
-#: File types; the date is kept out of them, so that the same figures give the same file.
-FORMATS: dict[str, dict[str, None]] = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-#: Highest bar of a comparison; higher ones are cut off, and say how high they are.
-HIGHEST_RATIO = 2.0
-#: One colour (of matplotlib's tab20) for what is the same under several names.
-_COLOURS = {
-    "cells": 0, "lines": 1, "analog_bl_addition": 1, "dacs": 2, "mults": 4, "adcs": 6, "adders": 8, "adders_regular": 8,
-    "adders_pv": 9, "accumulators": 10, "accumulator_registers": 11, "pipeline_registers": 12, "clock": 14,
-    "input_registers": 13, "output_registers": 12, "buffer": 18, "buffer_reads": 18, "buffer_writes": 19,
-    "array": 2, "input_register": 13, "output_register": 12, "dram": 15,
-}  # fmt: skip
-
-
-def check_picture(path: str | Path) -> Path:
-    """Refuse a picture that cannot be drawn, before anything is computed.
-
-    Raises:
-        InputError: the file type is unknown, or matplotlib is missing.
-    """
-    target = Path(path)
-    if target.suffix.lower() not in FORMATS:
-        raise InputError(f"{shown(str(path), 300)}: pictures are files of type {listed(FORMATS)}")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise InputError("pictures need matplotlib: pip install 'fastmap[plot]'") from None
-    return target
+#: Component -> what pictures call it, colour and hatch.
+_COMPONENTS = {
+    "cells": ("cells", "0.45", ""),
+    "lines": ("word and bit lines", SKY, ""),
+    "analog_bl_addition": ("bit lines", SKY, ""),
+    "dacs": ("DACs", YELLOW, ""),
+    "adcs": ("ADCs", VERMILION, ""),
+    "mults": ("multipliers", GREEN, ""),
+    "adders": ("adders", BLUE, ""),
+    "adders_regular": ("adder trees", BLUE, ""),
+    "adders_pv": ("place-value adders", "white", "////"),
+    "accumulators": ("accumulators", PURPLE, ""),
+    "accumulator_registers": ("accumulator registers", PURPLE, "////"),
+    "pipeline_registers": ("pipeline registers", PURPLE, "...."),
+    "input_registers": ("input registers", "0.8", "////"),
+    "output_registers": ("output registers", "0.8", "...."),
+    "buffer": ("buffer", ORANGE, ""),
+    "buffer_reads": ("buffer, reading", ORANGE, ""),
+    "buffer_writes": ("buffer, writing", ORANGE, "////"),
+    "array": ("array", SKY, ""),
+    "input_register": ("input registers", "0.8", "////"),
+    "output_register": ("output registers", "0.8", "...."),
+    "dram": ("DRAM", YELLOW, ""),
+}
+#: Colour and marker of each kind of macro.
+_KINDS = {"analog": (VERMILION, "o"), "digital": (BLUE, "s")}
+#: Model -> name, marker, colour and whether it is filled.
+_MODELS = {
+    "model": ("own structure", "o", BLUE, True),
+    "generic": ("generic macro, everything switches", "s", ORANGE, False),
+    "generic_switching": ("generic macro, node and switching of the chip", "D", GREEN, False),
+}
 
 
 def draw_validation(chips: Sequence[ChipValidation], path: str | Path) -> None:
-    """Draw modelled over reported figures of chips: grey bars reported, coloured ones the model's components.
+    """Draw modelled over reported figures of chips, and where energy, time and area go by their own structure.
 
     Raises:
-        InputError: as :func:`check_picture`.
+        InputError: as :func:`fastmap.drawing.check_picture`.
     """
+    places = range(len(chips))
 
-    def parts(chip: ChipValidation, metric: str) -> dict[str, float]:
-        found = {
-            "energy_per_mac_fj": chip.energy_breakdown_fj,
-            "clock_ns": {"clock": chip.model.clock_ns or 0.0},
-            "area_mm2": chip.area_breakdown_mm2,
-        }[metric]
-        whole = getattr(chip.reported, metric) or getattr(chip.model, metric)
-        return {name: value / whole for name, value in found.items() if name != "total"}
+    def compare(axis: Any, metric: str, title: str) -> None:
+        axis.axhline(1.0, color=BLACK, linewidth=0.8)
+        for model, (name, marker, colour, filled) in _MODELS.items():
+            known = [x for x, chip in zip(places, chips, strict=True) if metric in chip.ratio[model]]
+            style = {"color": colour, "markersize": 6, "label": name, "fillstyle": "full" if filled else "none"}
+            axis.plot(known, [chips[x].ratio[model][metric] for x in known], marker, **style)
+        axis.set(title=title.split(",")[0], ylabel="modelled / reported", yscale="log")
+        low, high = axis.get_ylim()
+        axis.set_ylim(min(low, 0.5), max(high, 2.0))
+        log_ticks(axis.yaxis, plain_number)
+        axis.grid(axis="y")
+        own = [f"{100 * chip.ratio['model'][metric]:.0f} %" if metric in chip.ratio["model"] else "" for chip in chips]
+        unclear = ["" if chip.energy_comparable or not metric.startswith("energy") else " *" for chip in chips]
+        names = [f"{chip.name}{mark}\n{ratio}" for chip, mark, ratio in zip(chips, unclear, own, strict=True)]
+        axis.set_xticks(list(places), names, size=7)
 
     def draw(figure: Any) -> None:
-        places = range(len(chips))
-        for axis, (metric, title) in zip(figure.subplots(1, 3), METRIC_NAMES.items(), strict=True):
-            axis.bar([x - 0.2 for x in places], [1.0] * len(chips), 0.36, color="0.75", label="reported")
-            _stack(axis, [x + 0.2 for x in places], [parts(chip, metric) for chip in chips], 0.36)
-            for x, chip in zip(places, chips, strict=True):
-                ratio = chip.ratio["model"].get(metric)
-                if ratio is not None:
-                    paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-                    at = min(ratio + 0.02, HIGHEST_RATIO)
-                    axis.text(x + 0.2, at, f"{100 * ratio:.0f} %", ha="center", va="bottom", size=8, bbox=paper)
-            axis.set(title=title.split(",")[0], ylabel="model / reported", ylim=(0, HIGHEST_RATIO * 1.08))
-            axis.set_xticks(list(places), [chip.name for chip in chips], rotation=45)
+        axes = figure.subplots(2, 3)
+        for axis, (metric, title) in zip(axes[0], METRIC_NAMES.items(), strict=True):
+            compare(axis, metric, title)
+        for axis, parts, title in (
+            (axes[1][0], [chip.energy_breakdown_fj for chip in chips], "share of the modelled energy"),
+            (axes[1][2], [chip.area_breakdown_mm2 for chip in chips], "share of the modelled area"),
+        ):
+            _stack(axis, [{name: value / each["total"] for name, value in each.items()} for each in parts])
+            axis.set(title=title)
+        stages = max(len(chip.stage_ns) for chip in chips)
+        for stage in range(stages):
+            delays = [[*chip.stage_ns.values(), *[0.0] * stages][stage] for chip in chips]
+            at = [x + 0.8 / stages * (stage + 0.5) - 0.4 for x in places]
+            colour, hatch = ((SKY, ""), (YELLOW, "////"))[stage % 2]
+            style = {"color": colour, "hatch": hatch, "edgecolor": "0.2", "linewidth": 0.4}
+            axes[1][1].bar(at, delays, 0.8 / stages, label=f"pipeline stage {stage + 1}", **style)
+        axes[1][1].set(title="delay of the pipeline's stages, ns", yscale="log")
+        log_ticks(axes[1][1].yaxis, plain_number)
+        for axis in axes[1]:
+            axis.set_xticks(list(places), [chip.name for chip in chips], size=7)
 
-    picture(path, (13, 5), draw)
+    picture(path, (10, 6), draw, 5)
 
 
 def draw_peaks(points: Sequence[PeakPoint], path: str | Path) -> None:
@@ -86,84 +120,94 @@ def draw_peaks(points: Sequence[PeakPoint], path: str | Path) -> None:
     As Fig. 7 and 8 of the paper (ICCAD 2023).
 
     Raises:
-        InputError: as :func:`check_picture`.
+        InputError: as :func:`fastmap.drawing.check_picture`.
     """
-    names = [f"{point.kind} {point.size}" for point in points]
+    per_mac = [1000.0 / point.macro.macs_per_cycle for point in points]
     breakdowns = {
         "energy with buffers, fJ per MAC": [
-            {
-                name: value / point.macro.macs_per_cycle * 1000
-                for name, value in _joined(point.macro.energy_per_cycle_pj, point.system.energy_per_cycle_pj).items()
-            }
-            for point in points
+            {name: value * factor for name, value in _joined(point, "energy_per_cycle_pj").items()}
+            for point, factor in zip(points, per_mac, strict=True)
         ],
-        "clock, ns": [_joined(point.macro.clock_ns, {}) for point in points],
-        "share of the macro's area": [
-            {name: value / point.macro.area_mm2["total"] for name, value in _joined(point.macro.area_mm2, {}).items()}
-            for point in points
-        ],
-        "share of the area with buffers": [
-            {
-                name: value / point.system.area_mm2["total"]
-                for name, value in _joined(point.macro.area_mm2, point.system.area_mm2).items()
-            }
-            for point in points
-        ],
+        "clock, ns": [point.macro.clock_ns for point in points],
+        "share of the macro's area": [_shares(point.macro.area_mm2) for point in points],
+        "share of the area with buffers": [_shares(_joined(point, "area_mm2")) for point in points],
     }
 
     def draw(figure: Any) -> None:
-        axes = figure.subplots(2, 3).flat
-        for title in ("macro alone", "with buffers"):
-            axis = next(axes)
-            for kind in dict.fromkeys(point.kind for point in points):
-                of_kind = [point for point in points if point.kind == kind]
-                found = [point.macro if title == "macro alone" else point.system for point in of_kind]
+        grid = figure.add_gridspec(2, 4)
+        axes = [figure.add_subplot(each) for each in (grid[0, :2], grid[0, 2:], *(grid[1, x] for x in range(4)))]
+        labels: list[list[tuple[tuple[float, float], str, str]]] = [[], []]
+        for axis, title, labelled in zip(axes, ("macro alone", "with buffers"), labels, strict=False):
+            drawn = dict.fromkeys(_KINDS, 0)
+            for name, of_series in _series(points).items():
+                found = [point.macro if title == "macro alone" else point.system for point in of_series]
                 at = [(each.tops_per_mm2, each.tops_per_watt) for each in found]
-                axis.plot(*zip(*at, strict=True), "o-", label=f"{kind} macros", color={"analog": "C3"}.get(kind, "C0"))
-                for point, place in zip(of_kind, at, strict=True):
-                    axis.annotate(str(point.size), place, size=8, xytext=(4, 4), textcoords="offset points")
-            axis.set(title=title, xlabel="TOPS/mm2", ylabel="TOPS/W", xscale="log", yscale="log")
-            axis.grid(which="both", alpha=0.3)
-        for title, columns in breakdowns.items():
-            axis = next(axes)
-            _stack(axis, range(len(points)), columns, 0.8)
+                kind = of_series[0].kind
+                colour, marker = _KINDS[kind]
+                labelled += [(place, str(point.size), colour) for place, point in zip(at, of_series, strict=True)]
+                marker = (marker + "D^vP*X<>")[drawn[kind] % 9]
+                drawn[kind] += 1
+                axis.plot(*zip(*at, strict=True), "-", marker=marker, markersize=4, color=colour, label=name)
+            axis.set(title=f"{title}, by cells a side", xlabel="TOPS/mm2", ylabel="TOPS/W", xscale="log", yscale="log")
+            axis.margins(0.1)
+            for side in (axis.xaxis, axis.yaxis):
+                log_ticks(side, plain_number)
+            axis.grid()
+        names = _told_apart([f"{point.kind} {point.size}" for point in points], points)
+        for axis, (title, columns) in zip(axes[2:], breakdowns.items(), strict=True):
+            _stack(axis, columns)
             axis.set(title=title)
-            axis.set_xticks(range(len(points)), names, rotation=90, size=8)
+            axis.set_xticks(range(len(points)), names, rotation=90, size=7 if len(points) <= 16 else 5)
+        for axis, labelled in zip(axes, labels, strict=False):
+            label_points(axis, *zip(*labelled, strict=True))
 
-    picture(path, (15, 9), draw)
+    picture(path, (11, 7), draw, 6)
 
 
 def draw_study(study: Study, path: str | Path) -> None:
     """Draw efficiency by layer type, density and EDP of networks over macro sizes, and where energy goes.
 
     Raises:
-        InputError: as :func:`check_picture`.
+        InputError: as :func:`fastmap.drawing.check_picture`.
     """
-    styles = {"analog": ("C1", "o"), "digital": ("C0", "s")}
-    energy = "energy" if "energy" in study.objectives else study.objectives[0]
+    energy, latency, edp = (study.objective(name) for name in ("energy", "latency", "edp"))
     single = [design for design in study.designs if design.macros == 1]
-    several = [design for design in study.designs if design.macros > 1]
+    barred = single or study.designs
+    most = max(design.macros for design in study.designs)
 
     def lines(axis: Any, value: Callable[[Any, str], float | None], scale: str) -> None:
-        for kind, (colour, marker) in styles.items():
+        for kind, (colour, marker) in _KINDS.items():
             for mapper in ("optimal", "zigzag"):
                 of_kind = [(each.size, value(each, mapper)) for each in single if each.kind == kind]
                 if of_kind:
                     label = f"{kind}, {'optimal mapping' if mapper == 'optimal' else 'ZigZag mapper'}"
                     line = "-" if mapper == "optimal" else ":"
-                    axis.plot(*zip(*of_kind, strict=True), line, marker=marker, color=colour, label=label, markersize=5)
-            for each in several:
-                if each.kind == kind:
-                    at = (each.size, value(each, "optimal"))
-                    axis.plot(
-                        *at, marker, color=colour, label=f"{kind}, several macros", fillstyle="none", markersize=9
-                    )
-                    axis.annotate(f"x{each.macros}", at, size=7, xytext=(6, -3), textcoords="offset points")
+                    axis.plot(*zip(*of_kind, strict=True), line, marker=marker, color=colour, label=label, markersize=4)
+            for size in {each.size for each in study.designs if each.macros > 1 and each.kind == kind}:
+                branch = sorted(
+                    (each.macros, value(each, "optimal"))
+                    for each in study.designs
+                    if (each.kind, each.size) == (kind, size)
+                )
+                at = [(size * 2 ** (0.6 * math.log(macros) / math.log(most)), figure) for macros, figure in branch]
+                shown = [index for index, (macros, _) in enumerate(branch) if macros > 1]
+                style = {"fillstyle": "none", "markersize": 5, "linewidth": 0.8, "markevery": shown}
+                label = f"{kind}, more macros to the right"
+                axis.plot(*zip(*at, strict=True), "-.", marker=marker, color=colour, label=label, **style)
+                near = {"xytext": (4, -2.5), "textcoords": "offset points", "path_effects": white_edge()}
+                axis.annotate(f"x{branch[-1][0]}", at[-1], size=7, color=colour, **near)
         axis.set(xscale="log", yscale=scale, xlabel="cells a side of a macro")
+        low, high = axis.get_ylim()
+        if scale == "log":
+            log_ticks(axis.yaxis, plain_number)
+        elif high < 1.1 * low:  # what is equal but for a few percent should look so
+            axis.set_ylim(0.9 * low, 1.1 * high)
+            for words in axis.texts:
+                words.set_visible(False)
         sizes = sorted({design.size for design in study.designs})
         axis.set_xticks(sizes, [str(size) for size in sizes])
-        axis.minorticks_off()
-        axis.grid(alpha=0.3)
+        axis.xaxis.minorticks_off()
+        axis.grid()
 
     def efficiency(layer_type: str) -> Callable[[Any, str], float | None]:
         def value(design: Any, mapper: str) -> float | None:
@@ -187,87 +231,73 @@ def draw_study(study: Study, path: str | Path) -> None:
             axis.set(title=f"{layer_type} layers", ylabel=f"TOPS/W, mapped for {energy}")
         for axis in axes[0][len(study.layer_types) :]:
             axis.set_axis_off()
-        latency, edp = (name if name in study.objectives else study.objectives[0] for name in ("latency", "edp"))
         lines(axes[1][0], mean(latency, lambda design, total: total.tops / design.area_mm2), "log")
         axes[1][0].set(title="networks, geometric mean", ylabel=f"TOPS/mm2, mapped for {latency}")
-        lines(axes[1][1], mean(edp, lambda _, total: total.edp_pj_ns / 1e6), "log")
-        axes[1][1].set(title="networks, geometric mean", ylabel=f"EDP, fJ s, mapped for {edp}")
+        lines(axes[1][1], mean(edp, lambda _, total: total.edp_pj_ns / 1e12), "log")
+        axes[1][1].set(title="networks, geometric mean", ylabel=f"EDP, nJ s, mapped for {edp}")
         shown = [name for name in ("conv", "depthwise") if name in study.layer_types]
         for axis, layer_type in zip(axes[1][2:], shown, strict=False):
             columns = []
-            for design in single:
+            for design in barred:
                 total = study.total(design, energy, layer_type=layer_type)
                 assert total is not None  # of these types there are layers
                 columns.append({key: value / total.macs * 1e3 for key, value in total.parts_pj.items()})
-            _stack(axis, range(len(single)), columns, 0.8)
+            _stack(axis, columns)
             axis.set(title=f"{layer_type} layers", ylabel=f"fJ per MAC, mapped for {energy}")
-            axis.set_xticks(range(len(single)), [design.name for design in single], rotation=90, size=8)
+            axis.set_xticks(range(len(barred)), [design.name for design in barred], rotation=90, size=8)
         for axis in axes[1][2 + len(shown) :]:
             axis.set_axis_off()
 
-    picture(path, (18, 9), draw)
+    picture(path, (13, 6.5), draw, 6)
 
 
-def _joined(inside: Mapping[str, float], outside: Mapping[str, float]) -> dict[str, float]:
-    """Components of a macro and of what is around it, without totals."""
-    return {name: value for name, value in (*inside.items(), *outside.items()) if name not in ("macro", "total")}
+def _joined(point: PeakPoint, quantity: str) -> dict[str, float]:
+    """Components of a macro and of what is around it, and their total."""
+    inside, outside = getattr(point.macro, quantity), getattr(point.system, quantity)
+    return {name: value for name, value in (inside | outside).items() if name != "macro"}
 
 
-def _stack(axis: Any, places: Sequence[float], columns: Sequence[Mapping[str, float]], width: float) -> None:
-    """Draw one bar a column, its parts on top of each other."""
-    from matplotlib import colormaps
+def _shares(parts: Mapping[str, float]) -> dict[str, float]:
+    return {name: value / parts["total"] for name, value in parts.items()}
 
+
+def _series(points: Sequence[PeakPoint]) -> dict[str, list[PeakPoint]]:
+    """Return the macros that differ in size alone (and, by the paper's rule, in converters), by name."""
+    shapes = [(each.kind, each.size, each.activation_bits, each.bits_per_cycle) for each in points]
+    by_rule = len(set(shapes)) == len(shapes)
+    groups: dict[tuple[object, ...], list[PeakPoint]] = {}
+    for each in points:
+        key = each.kind, each.activation_bits, each.bits_per_cycle, None if by_rule else each.adc_bits
+        groups.setdefault(key, []).append(each)
+    first = [group[0] for group in groups.values()]
+    names = _told_apart([point.kind for point in first], first)
+    return dict(zip(names, groups.values(), strict=True))
+
+
+def _told_apart(names: Sequence[str], points: Sequence[PeakPoint]) -> list[str]:
+    """Append to the names of macros as much as tells them apart."""
+    more = (
+        [f"{each.activation_bits} bits" for each in points],
+        [f"{each.bits_per_cycle} a cycle" for each in points],
+        ["" if each.adc_bits is None else f"ADC {each.adc_bits:g}" for each in points],
+    )
+    found = list(names)
+    for parts in more:
+        longer = [f"{name}, {part}" if part else name for name, part in zip(found, parts, strict=True)]
+        if len(set(longer)) > len(set(found)):
+            found = longer
+    return found
+
+
+def _stack(axis: Any, columns: Sequence[Mapping[str, float]]) -> None:
+    """Draw one bar a column, its parts (but for the total) on top of each other."""
     below = [0.0] * len(columns)
     for name in dict.fromkeys(name for column in columns for name, value in column.items() if value):
+        if name == "total":
+            continue
         values = [column.get(name, 0.0) for column in columns]
-        axis.bar(places, values, width, bottom=below, label=name, color=colormaps["tab20"](_COLOURS[name]))
+        label, colour, hatch = _COMPONENTS[name]
+        style = {"color": colour, "hatch": hatch, "edgecolor": "0.2", "linewidth": 0.4}
+        axis.bar(range(len(columns)), values, 0.8, bottom=below, label=label, **style)
         below = [low + value for low, value in zip(below, values, strict=True)]
-
-
-def picture(
-    path: str | Path,
-    size: tuple[float, float],
-    draw: Callable[[Any], None],
-    style: Mapping[str, Any] | None = None,
-    legend_columns: int = 7,
-) -> None:
-    """Draw into a file, with one legend for all its parts.
-
-    Args:
-        size: width and height in inches.
-        draw: fills a figure.
-        style: matplotlib's settings.
-        legend_columns: of the legend, at most; 0 for none.
-
-    Raises:
-        InputError: as :func:`check_picture`, or the file cannot be written.
-    """
-    target = check_picture(path)
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    settings: dict[Any, Any] = {"svg.hashsalt": "fastmap", "savefig.dpi": 110, **(style or {})}
-    with matplotlib.rc_context(settings):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
-        draw(figure)
-        handles: dict[str, Any] = {}
-        for axis in figure.axes:
-            found, labels = axis.get_legend_handles_labels()
-            handles |= dict(zip(labels, found, strict=True))
-        if legend_columns and handles:
-            _legend_below(figure, handles, legend_columns)
-        try:
-            figure.savefig(target, metadata=FORMATS[target.suffix.lower()])
-        except OSError as error:
-            raise InputError(f"cannot write {shown(str(path), 300)}: {error.strerror}") from None
-
-
-def _legend_below(figure: Any, handles: Mapping[str, Any], columns: int) -> None:
-    """Draw the legend with as many columns as the paper is wide for."""
-    legend = figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=8)
-    figure.draw_without_rendering()
-    if columns > 1 and legend.get_window_extent().width > figure.bbox.width:
-        legend.remove()
-        _legend_below(figure, handles, columns - 1)
+    axis.set_ylim(0.0, max(below, default=1.0) * 1.02)

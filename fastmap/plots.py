@@ -15,11 +15,23 @@ import numpy as np
 
 from fastmap import text
 from fastmap.comparison import HISTOGRAMS, value_of
+from fastmap.drawing import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    YELLOW,
+    label_points,
+    log_ticks,
+    picture,
+)
 from fastmap.errors import InputError
 from fastmap.evaluation import array_clock_ns
 from fastmap.explanation import FACTORS, Curve
 from fastmap.mine import Source
-from fastmap.pictures import picture
 from fastmap.views import (
     LATENCY_PARTS,
     Breakdown,
@@ -30,24 +42,6 @@ from fastmap.views import (
     place_in_distribution,
 )
 
-#: Okabe and Ito's palette.
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
-    *("#000000", "#E69F00", "#56B4E9", "#009E73"),
-    *("#F0E442", "#0072B2", "#D55E00", "#CC79A7"),
-)
-STYLE = {
-    "savefig.dpi": 160,
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.formatter.use_mathtext": True,
-    "grid.color": "0.9",
-    "legend.frameon": False,
-    "hatch.linewidth": 0.6,
-    "pdf.fonttype": 42,
-}
 #: Marker and colour of the optimum, and of what follows it.
 MARKERS = (
     ("*", VERMILION, 160),
@@ -124,7 +118,7 @@ def draw_cloud(sources: Sequence[Source], marked: Sequence[Sequence[Mark]], path
         if image is not None:
             figure.colorbar(image, ax=axes, label="mappings in a bin", shrink=0.8, pad=0.01)
 
-    picture(path, (1.2 + 3.1 * columns, 0.7 + 2.7 * rows), draw, STYLE, 4)
+    picture(path, (1.2 + 3.1 * columns, 0.7 + 2.7 * rows), draw, 4)
 
 
 def draw_distribution(source: Source, marked: Sequence[Mark], path: str | Path) -> None:
@@ -153,7 +147,7 @@ def draw_distribution(source: Source, marked: Sequence[Mark], path: str | Path) 
         axes[0].set_ylabel("mappings in a bin")
         figure.suptitle(f"{_title(source)}: {sum(int(n) for n in histogram.counts):,} mappings that fit", fontsize=9)
 
-    picture(path, (8.4, 2.9), draw, STYLE, 4)
+    picture(path, (8.4, 2.9), draw, 4)
 
 
 def distribution_table(source: Source, marked: Sequence[Mark]) -> tuple[str, list[dict[str, Any]]]:
@@ -223,7 +217,7 @@ def draw_breakdown(title: str, layers: Sequence[Breakdown], clock_ns: float, pat
         figure.suptitle(_plain(title), fontsize=9)
 
     legend = 0.17 * -(-max(len(energy), len(latency)) // 2)
-    picture(path, (8.4, 1.9 + 0.22 * len(layers) + legend), draw, STYLE, 0)
+    picture(path, (8.4, 1.9 + 0.22 * len(layers) + legend), draw, 0)
 
 
 def draw_roofline(title: str, roof: Roofline, path: str | Path) -> None:
@@ -257,9 +251,9 @@ def draw_roofline(title: str, roof: Roofline, path: str | Path) -> None:
             loc="center left", bbox_to_anchor=(1.0, 0.5), ncols=columns, fontsize=7.5, handlelength=0, handletextpad=0,
             markerscale=0,
         )  # fmt: skip
-        _numbered(axis, points)
+        label_points(axis, points, [str(number + 1) for number in range(len(points))])
 
-    picture(path, (5.2 + 1.6 * columns, 3.8), draw, STYLE, 0)
+    picture(path, (5.2 + 1.6 * columns, 3.8), draw, 0)
 
 
 def draw_sensitivity(title: str, objective: str, curves: Sequence[Curve], path: str | Path) -> None:
@@ -300,7 +294,7 @@ def draw_sensitivity(title: str, objective: str, curves: Sequence[Curve], path: 
         axis.xaxis.set_major_locator(FixedLocator(FACTORS))
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(lambda factor, _: f"{factor:g}x")
-        _log_ticks(axis.yaxis, lambda value, _: f"{value:g}")
+        log_ticks(axis.yaxis, lambda value, _: f"{value:g}")
         axis.grid()
         axis.set_title(_plain(title))
         note = "no effect: " + ", ".join(curve.name for curve in still) if still else ""
@@ -308,7 +302,7 @@ def draw_sensitivity(title: str, objective: str, curves: Sequence[Curve], path: 
             axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
         figure.supxlabel(_wrapped(_plain(note), 130), fontsize=7.5, ha="left", x=0.01)
 
-    picture(path, (7.8, 3.6), draw, STYLE, 0)
+    picture(path, (7.8, 3.6), draw, 0)
 
 
 def _point_out(axis: Any, place: tuple[float, float], mark: Mark, marker: str, colour: str, area: float) -> None:
@@ -343,38 +337,6 @@ def _bars(axis: Any, names: Sequence[str], parts: Mapping[str, tuple[Any, ...]],
     axis.set_ylim(len(names) - 0.45, -0.55)
 
 
-def _numbered(axis: Any, places: Sequence[tuple[float, float]]) -> None:
-    """Write numbers beside points, where there is room; neighbours share a label."""
-    from matplotlib.patheffects import withStroke
-
-    axis.figure.draw_without_rendering()  # fixes the axes, so that points have places on paper
-    at = axis.transData.transform(places) * 72 / axis.figure.dpi
-    groups: list[list[int]] = []
-    for number in np.argsort(-at[:, 1], kind="stable").tolist():
-        near = next((group for group in groups if np.abs(at[group[0]] - at[number]).max() < 8), None)
-        if near is None:
-            groups.append([number])
-        else:
-            near.append(number)
-    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in at.tolist()]
-    for group in groups:
-        words = ", ".join(str(number + 1) for number in sorted(group))
-        x, y = at[group[0]].tolist()
-        width = 3.9 * len(words) + 2
-        shifts = [(4, -9.0 - 8 * step) for step in range(8)] + [(-4 - width, 4.0 + 8 * step) for step in range(8)]
-        shifts.sort(key=lambda shift: abs(shift[1] + 2.5))  # alternating, below first
-        for right, up in shifts:
-            box = x + right, y + up, x + right + width, y + up + 7
-            if all(box[2] <= b[0] or b[2] <= box[0] or box[3] <= b[1] or b[3] <= box[1] for b in taken):
-                break
-        taken.append(box)
-        line = {"arrowstyle": "-", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2} if abs(up) > 10 else None
-        axis.annotate(
-            words, places[group[0]], (right, up), textcoords="offset points", size=7, arrowprops=line,
-            path_effects=[withStroke(linewidth=2, foreground="white")],
-        )  # fmt: skip
-
-
 def _counted(layer: Breakdown | RooflineLayer) -> str:
     return _plain(f"{layer.layer} (x{layer.count})" if layer.count > 1 else layer.layer)
 
@@ -404,23 +366,7 @@ def _si_axes(axis: Any, x_unit: str, y_unit: str | None) -> None:
         low, high = side.get_view_interval()
         room = max(high / low, 1.1) ** 0.06
         (axis.set_xlim if side is axis.xaxis else axis.set_ylim)(low / room, high * room)
-        _log_ticks(side, _si(unit))
-
-
-def _log_ticks(side: Any, formatter: Any) -> None:
-    """Label a logarithmic axis at few places, but at some however short it is."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
-
-    low, high = side.get_view_interval()
-    decades = math.log10(high / low)
-    if decades < 0.8:
-        side.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-        side.set_minor_locator(NullLocator())
-    else:
-        steps = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.6 else (1.0, 2.0, 5.0)
-        side.set_major_locator(LogLocator(subs=steps, numticks=30))
-        side.set_minor_formatter(NullFormatter())
-    side.set_major_formatter(formatter)
+        log_ticks(side, _si(unit))
 
 
 def _wrapped(words: str, width: int) -> str:

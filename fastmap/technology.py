@@ -28,6 +28,8 @@ _SHRINKING = (
 )  # fmt: skip
 #: Feature sizes between which that scaling was used.
 SCALING_RANGE_NM = (22.0, 28.0)
+#: Remark on a technology whose supply was changed.
+SAME_DELAYS = "delays do not follow the supply voltage: they are those of the calibration"
 
 
 def _range(value: object) -> tuple[float, float]:
@@ -142,8 +144,9 @@ class Technology(Spec):
             constants["adc_area_offset"] += math.log10(ratio)  # of an exponent of ten
             changes.update(node_nm=node_nm, constants=constants)
             remarks.append(f"areas, and capacitances of gates and lines, are those of {self.name} x {ratio:.4g}")
-        if supply_v is not None:
+        if supply_v is not None and supply_v != self.supply_v:
             changes["supply_v"] = supply_v
+            remarks += [SAME_DELAYS] if SAME_DELAYS not in remarks else []
         return Technology.model_validate(self.model_dump() | changes | {"remarks": tuple(remarks)})
 
 
@@ -182,9 +185,10 @@ def _load(name_or_path: str | FilePath, within: tuple[str, ...]) -> Technology:
         )
     else:
         document = read_document(name_or_path)
-    if text in within:
+    identity = text if document.folder is None else str(FilePath(text).resolve())
+    if identity in within:
         raise document.error(("based_on",), "technologies are based on each other in a circle")
-    return _build(document, (*within, text))
+    return _build(document, (*within, identity))
 
 
 def _build(document: Document, within: tuple[str, ...]) -> Technology:
@@ -194,12 +198,14 @@ def _build(document: Document, within: tuple[str, ...]) -> Technology:
     given |= {key: value for key in ("supply_range_v", "adc_bits_range") if (value := getattr(file, key)) is not None}
     constants, sources, remarks = dict[str, float](), dict[str, str](), tuple[str, ...]()
     if file.based_on is not None:
-        base = _load(file.based_on, within)
+        base = _load(document.beside(file.based_on), within)
         if set(file.constants) != set(ConstantsFile.model_fields):  # else nothing of the base's remains to be scaled
             try:
                 base = base.at(node_nm=file.node_nm)
             except InputError as error:
                 raise document.error(("node_nm",), str(error)) from None
+            if file.supply_v != base.supply_v and SAME_DELAYS not in base.remarks:
+                base = base.model_copy(update={"remarks": (*base.remarks, SAME_DELAYS)})
         constants, sources, remarks = base.constants.model_dump(), dict(base.sources), base.remarks
         given = {"supply_range_v": base.supply_range_v, "adc_bits_range": base.adc_bits_range} | given
     constants |= file.constants

@@ -198,11 +198,12 @@ def effort(result: NetworkResult) -> str:
 
 def explain(evaluation: Evaluation, architecture: Architecture, also: Sequence[str] = ()) -> str:
     """The loop nest with each operand's memory, and where energy and cycles go; ``also`` names identical layers."""
+    sources = [f"{memory.name} by {memory.costs_from}" for memory in architecture.memories if memory.costs_from]
     return "\n\n".join(
         (
             figures(evaluation, also),
             loop_nest(evaluation.mapping, architecture),
-            energy_table(evaluation),
+            energy_table(evaluation) + (f"\ncosts of {', '.join(sources)}: see fastmap memory" if sources else ""),
             latency_table(evaluation),
         )
     )
@@ -737,7 +738,10 @@ def _claims(found: Study) -> str:
         )
         for claim in claims
     ]
-    note = "ratio of the better to the worse as claimed, one macro of each size; * where the claim does not speak of it"
+    note = (
+        "ratio of the better to the worse as claimed, one macro of each size, efficiencies mapped for "
+        f"{found.objective('energy')}; * where the claim does not speak of it"
+    )
     lines = [table(("claim of the paper", *map(str, sizes), "holds"), rows), note]
     for layer_type in (*found.layer_types, None):
         ratios = found.efficiency_ratios(layer_type)

@@ -20,7 +20,7 @@ from fastmap.chip import ChipCosts, Reported, chip_costs
 from fastmap.errors import InputError
 from fastmap.loading import load_architecture, load_chip
 from fastmap.macro import MacroReport, macro_report
-from fastmap.memory_costs import DEFAULT_SRAM, memory_cost
+from fastmap.memory_costs import DEFAULT_SRAM, sram_cost
 from fastmap.readers.source import parse_document
 from fastmap.technology import DEFAULT, Technology, load_technology
 
@@ -242,14 +242,13 @@ def _further(name: str, chip: _FurtherChip) -> FurtherValidation:
     technology = load_technology(DEFAULT).at(node_nm=chip.node_nm, supply_v=chip.supply_v)
     macro = chip.macro
     row_bits = macro.columns * macro.weight_bits
-    cells = memory_cost(DEFAULT_SRAM, row_bits * macro.rows * macro.group_depth, row_bits)
-    assert cells.area_mm2 is not None  # the table has it
+    cells = sram_cost(DEFAULT_SRAM, f"cells of {name}", row_bits * macro.rows * macro.group_depth, row_bits)
 
     def generic(share: float) -> Figures:
         return _of_macro(
             macro_report(
                 **macro.model_dump(),
-                cells_area_mm2=(cells.area_mm2 or 0.0) / (macro.columns * macro.rows),
+                cells_area_mm2=cells.area_mm2 / (macro.columns * macro.rows),
                 input_toggle_rate=share,
                 weight_density=share,
                 variant="zigzag-imc",

@@ -89,7 +89,7 @@ def test_plain_mac_array():
 
 
 def test_whole_activations_enter_at_once_unless_said_otherwise():
-    assert Array(kind="digital", dimensions={"D1": 4, "D2": 8}, activation_bits=6).bits_per_cycle == 6
+    assert Array(kind="analog", adc_bits=4, dimensions={"D1": 4, "D2": 8}, activation_bits=6).bits_per_cycle == 6
 
 
 @pytest.mark.parametrize(("bits", "depth"), [(8, 1), (15, 1), (16, 2), (128, 16)])
@@ -170,6 +170,15 @@ def change(index: int, **changes: Any) -> dict[str, Any]:
         (parts(dimensions={"D1": 4, "D2": 0}), "array.dimensions.D2: must be a positive integer, not 0"),
         (parts(dimensions={"D1": 2**20, "D2": 2**20}), "more than 2**31 units"),
         (parts(bits_per_cycle=3), "array.bits_per_cycle: must divide activation_bits (8)"),
+        (parts(dimensions={"D1": 4, "D2": 1}), "must be a power of two, at least 2, for its adder trees, not 1"),
+        (
+            parts(activation_bits=6, bits_per_cycle=3),
+            "array.bits_per_cycle: must be a power of two in a digital array, whose place-value adders are binary, not",
+        ),
+        (
+            parts(kind="analog", adc_bits=4, weight_bits=6),
+            "array.weight_bits: must be a power of two in an analog array, whose place-value adders are binary, not 6",
+        ),
         (parts(bits_per_cycle=16), "array.bits_per_cycle: must divide activation_bits (8)"),
     ],
 )

@@ -172,7 +172,8 @@ def test_rows_of_digital_arrays(tmp_path):
         OUR_DIGITAL,
         "D2: 128",
         "D2: 96",
-        "line 8, array.dimensions.D2: the rows of a digital array must be a power of two for its adder trees, not 96",
+        "line 8, array.dimensions.D2: the rows of a digital array must be a power of two, at least 2, for its "
+        "adder trees, not 96",
     )
 
 

@@ -21,7 +21,7 @@ import yaml
 
 import fastmap as fm
 from fastmap import zoo
-from fastmap.cli import main
+from fastmap.cli import Interrupt, main
 from fastmap.store import ResultFile, contents
 
 NARROW = ("--max-spatial-mappings", "3", "--loop-factor-limit", "5")
@@ -917,6 +917,16 @@ def test_ctrl_c_with_json(here: Path) -> None:
     assert data[0]["layers"]["fc"]["optimal"] is True
     if "conv1" in data[0]["layers"]:
         assert data[0]["complete"] is data[0]["layers"]["conv1"]["optimal"] is False
+
+
+def test_ctrl_c_while_a_compiled_function_returns() -> None:
+    """Python then says that the function "returned a result with an exception set"."""
+    interrupt = Interrupt()
+    with pytest.raises(SystemError), interrupt.noticed():
+        raise SystemError
+    interrupt.came = True
+    with pytest.raises(KeyboardInterrupt), interrupt.noticed():
+        raise SystemError
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc")

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastmap as fm
-from fastmap import zoo
+from fastmap import text, zoo
 from fastmap.cli import main
 from fastmap.errors import InputError
 from fastmap.loading import load_architecture
@@ -98,6 +98,12 @@ def test_refused_outside_of_the_table(rows: int, width: int) -> None:
 def test_provenance_is_told() -> None:
     assert "CACTI 7" in of(64, 32).provenance
     assert of(100, 32).interpolated
+
+
+def test_words_side_by_side_leak_together() -> None:
+    """CACTI's figure for 1024 rows of 32 bits, with the settings of zigzag-imc."""
+    assert of(1024, 32).leakage_mw == 3.41346
+    assert of(1024, 128).leakage_mw == pytest.approx(4 * 3.41346)
 
 
 @pytest.mark.parametrize(
@@ -202,12 +208,15 @@ def test_an_empty_file(tmp_path: Path) -> None:
 # CACTI itself
 
 PACKAGE = """
+import math
+
 class SRAM:
-    def __init__(self, tech_node, width, depth):
-        if depth < 64:
+    def __init__(self, tech_node, width=None, depth=None, size=None, n_rw_ports=1, n_banks=1):
+        assert math.isclose(size, depth * width)  # so that all three are needed, as in version 1.0.40
+        if size > 1e9:
             raise Exception("CACTI failed with exit code 1. Please check")
         self.read_energy, self.write_energy = 2e-12 * width / 32, 3e-12
-        self.cacti_leak_power, self.cacti_area = 4e-3, 5e-8
+        self.cacti_leak_power, self.cacti_area, self.access_time = 4e-3, 5e-8, 6e-10
 """
 
 
@@ -235,18 +244,51 @@ def test_cacti_where_it_runs(package: Any) -> None:
     package("exit 1")  # without arguments it complains, but it starts
     found = of(1024, 32, "cacti")
     assert (found.read_energy_pj, found.write_energy_pj) == pytest.approx((2.0, 3.0))
-    assert (found.area_mm2, found.leakage_mw) == pytest.approx((0.05, 4.0))
-    with pytest.raises(InputError, match="CACTI gives nothing for 32 rows of 32 bits: CACTI failed with exit code 1"):
-        of(32, 32, "cacti")
+    assert (found.area_mm2, found.access_ns, found.leakage_mw) == pytest.approx((0.05, 0.6, 4.0))
+    with pytest.raises(InputError, match="CACTI gives nothing for 33554432 rows of 32 bits: CACTI failed with exit co"):
+        of(2**25, 32, "cacti")
 
 
-def test_cacti_where_the_c_library_is_too_old(package: Any) -> None:
-    package('echo "./cacti: /lib/libc.so.6: version \\`GLIBC_2.38\' not found (required by ./cacti)" >&2; exit 1')
+@pytest.mark.parametrize(("rows", "width"), [(32, 32), (64, 16), (64, 36)])
+def test_cacti_where_its_package_would_guess(package: Any, rows: int, width: int) -> None:
+    """It scales larger memories down, by factors "found empirically"."""
+    package("exit 1")
+    with pytest.raises(InputError, match=f"but not {rows} rows of {width} bits; nothing is extrapolated"):
+        of(rows, width, "cacti")
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (
+            'echo "./cacti: /lib/libc.so.6: version \\`GLIBC_2.38\' not found (required by ./cacti)" >&2; exit 1',
+            "it needs GLIBC_2.38",
+        ),
+        (
+            'echo "./cacti: error while loading shared libraries: libx.so: no such file" >&2; exit 127',
+            "error while loading shared libraries: libx.so: no such file",
+        ),
+    ],
+)
+def test_cacti_where_its_binary_does_not_start(package: Any, script: str, reason: str) -> None:
+    package(script)
     with pytest.raises(InputError) as caught:
         of(1024, 32, "cacti")
-    assert "does not run on this machine" in str(caught.value)
-    assert "GLIBC_2.38" in str(caught.value)
-    assert "use the shipped table cacti_28nm or a CSV file instead" in str(caught.value)
+    assert f"does not run on this machine ({reason}); build it from the sources" in str(caught.value)
+    assert str(caught.value).endswith(" opt), or use the shipped table cacti_28nm or a CSV file instead")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the package leaves files open
+def test_cacti_itself() -> None:
+    """Where the package is installed and its binary runs, or was built anew: 4 KiB in words of 32 bits."""
+    pytest.importorskip("hwcomponents_cacti")
+    try:
+        found = of(1024, 32, "cacti")
+    except InputError as error:
+        pytest.skip(str(error))
+    assert (found.read_energy_pj, found.write_energy_pj) == pytest.approx((1.687, 1.480), rel=1e-3)
+    assert (found.area_mm2, found.access_ns) == pytest.approx((0.005628, 0.5936), rel=1e-3)
+    assert found.leakage_mw == pytest.approx(4.819e-4, rel=1e-3)
 
 
 def test_cacti_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,6 +328,14 @@ def test_architectures_take_costs(tmp_path: Path) -> None:
     assert found.cells.read_energy_pj == 0
 
 
+def test_explanations_say_who_told_the_costs(tmp_path: Path) -> None:
+    found = with_costs(tmp_path, sram_256KB={"costs": "cacti_28nm", "size_kib": 48}, dram={"costs": "lpddr4"})
+    layer = fm.load_workload("ds_cnn")["fc"]
+    mapping = fm.Mapping.from_dict({"spatial": {"D1": {"K": 12}, "D2": {"C": 64}}, "temporal": []})
+    shown = text.explain(fm.evaluate(layer, found, mapping), found)
+    assert "costs of sram_256KB by cacti_28nm (interpolated), dram by lpddr4: see fastmap memory" in shown
+
+
 def test_what_is_given_wins(tmp_path: Path) -> None:
     found = with_costs(tmp_path, sram_256KB={"costs": "cacti_28nm", "read_energy_pj": 1.5})
     assert found.memory("sram_256KB").read_energy_pj == 1.5
@@ -306,9 +356,26 @@ def test_refused_in_architectures(changes: dict[str, Any], sentence: str, tmp_pa
     assert sentence in str(caught.value)
 
 
+def test_a_compilers_file_lies_beside_the_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever fastmap is started; a path on the command line is one from there."""
+    write(tmp_path / "sram.csv", CSV)
+    costs = {"costs": "sram.csv", "size_kib": 4, "bandwidth_bits": 32}
+    assert with_costs(tmp_path, sram_256KB=costs).memory("sram_256KB").read_energy_pj == 2.0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert load_architecture("../arch.yaml").memory("sram_256KB").read_energy_pj == 2.0
+    absolute = with_costs(tmp_path, sram_256KB={**costs, "costs": str(tmp_path / "sram.csv")})
+    assert absolute.memory("sram_256KB").read_energy_pj == 2.0
+    with pytest.raises(InputError, match=r"there is no file sram\.csv"):
+        of(256, 32, "sram.csv")
+    with pytest.raises(InputError) as caught:
+        with_costs(tmp_path, sram_256KB={**costs, "costs": "missing.csv"})
+    assert f"memories.sram_256KB.costs: there is no file {tmp_path / 'missing.csv'}" in str(caught.value)
+
+
 def test_static_energy_is_told_apart(tmp_path: Path) -> None:
     """Power times latency, for every instance, beside the energy and not in it."""
-    quiet = with_costs(tmp_path, sram_256KB={"costs": "cacti_28nm"})
+    quiet = with_costs(tmp_path, sram_256KB={"costs": "cacti_28nm", "leakage_mw": 0})
     leaking = with_costs(
         tmp_path, sram_256KB={"costs": "cacti_28nm", "leakage_mw": 2.0}, rf_2B={"read_energy_pj": 0.021,
         "write_energy_pj": 0.021, "leakage_mw": 1e-3},

@@ -151,7 +151,19 @@ def test_the_rule_for_converters() -> None:
             {"kind": "analog", "size": 64, "adc_bits": 13},
             "adc_bits must be between 1 and 12, where the fits of the converters of 28nm hold, not 13",
         ),
-        ({"kind": "digital", "size": 16}, "cacti_28nm covers 32 to 65536 rows of 8 to 8192 bits"),
+        (
+            {"kind": "digital", "size": 16},
+            "cells of the digital macro of 16 x 16 cells: cacti_28nm covers 32 to 65536 rows of 8 to 8192 bits",
+        ),
+        (
+            {"kind": "analog", "size": 48},
+            "buffer of the analog macro of 48 x 48 cells: a memory of 2097152 bits has no whole number of words of 384",
+        ),
+        (
+            {"kind": "analog", "size": 64, "memory": "lpddr4"},
+            "cells of the analog macro of 64 x 64 cells: lpddr4 does not tell the area of a memory",
+        ),
+        ({"kind": "analog", "size": 64, "group_depth": 0}, "group_depth must be a positive whole number, not 0"),
         ({"kind": "digital", "size": 64, "bits_per_cycle": 3}, "bits_per_cycle must divide activation_bits"),
         (
             {"kind": "digital", "size": 64, "weight_density": 2},
@@ -190,3 +202,26 @@ def test_the_results_in_the_repository_are_these(capsys: pytest.CaptureFixture[s
     capsys.readouterr()
     results = Path(__file__).parents[1] / "results"
     assert (tmp_path / "peak.txt").read_text() == (results / "peak.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        {},
+        {"kinds": ("digital",)},
+        {"bits": (4, 8)},
+        {"bits": (4, 8), "bits_per_cycle": (1, 2), "adc_bits": (4.0, 6.0)},
+    ],
+)
+def test_pictures_tell_every_macro_apart(sweep: dict[str, Any], tmp_path: Path) -> None:
+    """One line for each series of sizes, one bar for each macro, each with a name of its own."""
+    pytest.importorskip("matplotlib", reason="needs the extra plot")
+    from fastmap.pictures import _series, _told_apart, draw_peaks
+
+    points = peak_points(sizes=(64, 128), **sweep)
+    names = _told_apart([f"{point.kind} {point.size}" for point in points], points)
+    assert len(set(names)) == len(points)
+    assert [[point.size for point in each] for each in _series(points).values()] == [[64, 128]] * (len(points) // 2)
+    draw_peaks(points, tmp_path / "peaks.svg")
+    text = (tmp_path / "peaks.svg").read_text(encoding="utf-8")
+    assert text.startswith("<?xml")

@@ -208,6 +208,7 @@ def test_claims_and_crossovers_follow_from_the_figures() -> None:
     assert found.crossover("conv") == pytest.approx([64 * math.sqrt(2), 128 * math.sqrt(2)])
     assert found.excess("energy") == dict.fromkeys((each.name for each in found.designs), 0.0)
     assert not [claim for claim in found.claims() if "depthwise" in claim.statement]
+    assert "digital systems are denser (networks, mapped for energy)" in [claim.statement for claim in found.claims()]
     small = made_up({("analog", 64): 1.0, ("digital", 64): 2.0})
     assert next(claim for claim in small.claims() if "conv" in claim.statement).holds == "not tested"
 
@@ -218,12 +219,14 @@ def test_claims_and_crossovers_follow_from_the_figures() -> None:
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        ({"sizes": [16]}, "cacti_28nm covers 32 to 65536 rows of 8 to 8192 bits, but not 16 rows of 16 bits"),
+        ({"sizes": [16]}, "cells of aimc_16: cacti_28nm covers 32 to 65536 rows of 8 to 8192 bits, but not 16 rows"),
         ({"sizes": [48]}, "size must be a power of two and at least 8, not 48: a row holds whole weights"),
-        ({"sizes": [2**16]}, "cacti_28nm covers 32 to 65536 rows of 8 to 8192 bits, but not 65536 rows of 65536 bits"),
+        ({"sizes": [2**16]}, "cells of aimc_65536: cacti_28nm covers 32 to 65536 rows of 8 to 8192 bits, but not"),
         ({"sizes": [4]}, "size must be a power of two and at least 8, not 4"),
         ({"kinds": ["optical"], "sizes": [32]}, "kind must be one of analog, digital, not 'optical'"),
         ({"macros": [2000], "sizes": [32]}, "macros must be a power of two from 1 to 1024, not 2000"),
+        ({"macros": [0], "sizes": [32]}, "macros must be a power of two from 1 to 1024, not 0"),
+        ({"memory": "hbm2", "sizes": [32]}, "cells of aimc_32: hbm2 does not tell the area of a memory"),
         ({"equal": [("price", 64)]}, "macros can be of equal capacity or area, not 'price'"),
         ({"sizes": [32], "partial_sum_bits": 0}, "partial_sum_bits must be a number from 1 to 64, not 0"),
     ],
@@ -267,17 +270,25 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
         if total["network"] == "ds_cnn":
             chosen = [row for row in layers if (row["design"], row["mapper"]) == (total["design"], total["mapper"])]
             assert sum(float(row["energy_pj"]) for row in chosen) == pytest.approx(total["energy_pj"], rel=1e-12)
-    # The same figures as those in the repository.
-    stored = json.loads((RESULTS / "compare.json").read_text(encoding="utf-8"))
-    for total in data["totals"]:
-        if total["network"] == "ds_cnn":
-            (same,) = (
-                each
-                for each in stored["totals"]
-                if all(each[key] == total[key] for key in ("design", "objective", "mapper", "network", "layers"))
-            )
-            assert same["energy_pj"] == pytest.approx(total["energy_pj"], rel=1e-9)
-            assert same["tops_per_mm2"] == pytest.approx(total["tops_per_mm2"], rel=1e-9)
+    assert check_stored("compare.json", data, "ds_cnn") == 2 * 2
+
+
+def check_stored(name: str, data: dict[str, Any], network: str) -> int:
+    """Compare totals of a network with those in the repository; return how many there are."""
+    stored = json.loads((RESULTS / name).read_text(encoding="utf-8"))["totals"]
+    totals = [total for total in data["totals"] if total["network"] == network]
+    for total in totals:
+        keys = ("design", "objective", "mapper", "network", "layers")
+        (same,) = (each for each in stored if all(each[key] == total[key] for key in keys))
+        assert same["energy_pj"] == pytest.approx(total["energy_pj"], rel=1e-9)
+        assert same["tops_per_mm2"] == pytest.approx(total["tops_per_mm2"], rel=1e-9)
+    return len(totals)
+
+
+def test_the_larger_networks_in_the_repository_are_these() -> None:
+    """Some of `fastmap compare resnet18 mobilenet_v2 alexnet --objective energy latency` again."""
+    found = compare([fm.load_workload("alexnet")], designs(["digital"], [1024]), ["energy"])
+    assert check_stored("imagenet/compare.json", found.to_dict(), "alexnet") == 2
 
 
 def test_the_picture(tmp_path: Path) -> None:
@@ -291,6 +302,15 @@ def test_the_picture(tmp_path: Path) -> None:
     first = path.read_bytes()
     draw_study(study(), path)
     assert path.read_bytes() == first
+
+
+def test_a_picture_of_several_macros_alone(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plot")
+    from fastmap.pictures import draw_study
+
+    one_layer = Workload(name="one", layers=LAYERS[3:])
+    draw_study(compare([one_layer], designs(["analog"], [32], [4, 16]), ["energy"]), tmp_path / "study.svg")
+    assert (tmp_path / "study.svg").read_text(encoding="utf-8").startswith("<?xml")
 
 
 def test_a_design_is_an_architecture_that_any_search_takes() -> None:

@@ -57,6 +57,20 @@ def test_voltage_scales_energy_by_its_square() -> None:
     assert low.clock_ns == high.clock_ns
 
 
+def test_delays_at_another_supply_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    remark = "delays do not follow the supply voltage: they are those of the calibration"
+    node = load_technology("28nm")
+    assert node.at(supply_v=0.9).remarks == ()
+    assert node.at(supply_v=0.8).at(supply_v=0.7).remarks == (remark,)
+    assert load_technology("22nm").remarks[-1] == remark
+    assert remark in with_changes(tmp_path, technology="22nm").warnings
+    for command in (("macro", "dimc", "aimc"), ("peak", "--size", "32")):
+        assert main([*command, "--supply-v", "0.8"]) == 0
+        assert capsys.readouterr().err == f"fastmap: warning: {remark}\n"
+        assert main([*command, "--supply-v", "0.9"]) == 0
+        assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("volts", [0.3, 0.59, 1.2])
 def test_supply_outside_of_the_range(volts: float) -> None:
     sentence = f"{volts:g} V is outside of 0.6 to 1.1 V, where the constants of 28nm hold"
@@ -130,11 +144,29 @@ def test_refused_files(change: dict[str, Any], sentence: str, tmp_path: Path) ->
     assert sentence in str(caught.value)
 
 
-def test_a_circle_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    write(file, name="mine", based_on=str(file), node_nm=28, supply_v=0.9)
+@pytest.mark.parametrize("named", ["mine.yaml", "../technologies/mine.yaml"])
+def test_a_circle_is_refused(named: str, tmp_path: Path) -> None:
+    folder = tmp_path / "technologies"
+    folder.mkdir()
+    file = write(folder / "mine.yaml", name="mine", based_on=named, node_nm=28, supply_v=0.9)
     with pytest.raises(InputError, match="based on each other in a circle"):
         load_technology(file)
+
+
+def test_files_are_found_beside_the_one_that_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever fastmap is started; a path on the command line is one from there."""
+    (tmp_path / "technologies").mkdir()
+    write(tmp_path / "technologies" / "base.yaml", name="base", based_on="28nm", node_nm=28, supply_v=0.7)
+    write(tmp_path / "technologies" / "mine.yaml", name="mine", based_on="base.yaml", node_nm=28, supply_v=0.8)
+    architecture = with_changes(tmp_path, technology="technologies/mine.yaml")
+    assert architecture.technology is not None
+    assert architecture.technology.name == "mine"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert load_architecture("../arch.yaml") == architecture
+    assert load_technology("../technologies/base.yaml").supply_v == 0.7
+    with pytest.raises(InputError, match=r"there is no file technologies/base\.yaml"):
+        load_technology("technologies/base.yaml")
 
 
 # In architectures

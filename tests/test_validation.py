@@ -136,6 +136,9 @@ def test_where_the_authors_figure_and_scripts_part(chips: dict[str, Any]) -> Non
     carries_ns = 8 * kernels.carry_to_carry_delay_ns(TECHNOLOGY_28NM)
     dimc2 = chips["dimc2"]
     assert 100 * (dimc2.model.clock_ns + carries_ns) / dimc2.reported.clock_ns == pytest.approx(131, abs=0.5)
+    switching_fj = sum(dimc2.energy_breakdown_fj[name] for name in ("mults", "adders"))
+    at_half_fj = dimc2.model.energy_per_mac_fj - switching_fj * (1 - 0.5 / dimc2.weight_density)
+    assert at_half_fj == pytest.approx(139, abs=0.5)
 
 
 def test_mostly_what_switches_parts_the_generic_model_from_the_chips(chips: dict[str, Any]) -> None:
@@ -345,6 +348,18 @@ def test_validate_saves_the_same_bytes_twice(cli: Callable[..., str], tmp_path: 
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_a_picture_of_a_chip_that_reports_its_area_only(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plot")
+    from fastmap.pictures import draw_validation
+
+    data = yaml.safe_load(zoo.text("architecture", "dimc3"))
+    data["chip"]["reported"] = {"area_mm2": 0.15}
+    chip = tmp_path / "chip.yaml"
+    chip.write_text(yaml.safe_dump(data, sort_keys=False))
+    draw_validation([validate_chip(chip)], tmp_path / "chip.svg")
+    assert (tmp_path / "chip.svg").read_text(encoding="utf-8").startswith("<?xml")
 
 
 def test_the_results_in_the_repository_are_these(cli: Callable[..., str], tmp_path: Path) -> None:

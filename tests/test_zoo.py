@@ -72,7 +72,7 @@ def test_architectures(name):
     arch = load_architecture(name)
     assert arch.name == name
     if name in VALIDATED:  # their mappings are costed without the chip's own structure, and their registers read free
-        assert len(arch.warnings) == 1
+        assert len(arch.warnings) == (2 if name in ("aimc1", "aimc3") else 1)  # at 0.8 V delays stay
     else:
         assert arch.warnings == ()
         assert all(memory.read_energy_pj > 0 for memory in arch.memories if memory.name != "cells")

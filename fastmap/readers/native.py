@@ -105,7 +105,10 @@ class MemoryFile(Spec):
     area_mm2: Cost | None = None
     leakage_mw: Cost | None = None
     costs: Annotated[
-        Name | None, Field(description="source of memory costs: a name of the zoo, cacti, or a CSV file")
+        Name | None,
+        Field(
+            description="source of memory costs: a name of the zoo, cacti, or a CSV file, from this file's folder on"
+        ),
     ] = None
     serves: Annotated[list[str] | None, BeforeValidator(_served), WithJsonSchema(_names)] = None
     double_buffered: bool = False
@@ -148,7 +151,9 @@ class ArchitectureFile(Spec):
     name: Name | None = None
     array: Array
     memories: dict[str, MemoryFile]
-    technology: Annotated[Name | None, Field(description="name of the zoo or a file; left out: 28nm")] = None
+    technology: Annotated[
+        Name | None, Field(description="name of the zoo, or a file, from this file's folder on; left out: 28nm")
+    ] = None
     chip: Annotated[ChipFile | None, Field(description="the published chip that the array stands for")] = None
 
 
@@ -166,9 +171,11 @@ def architecture(document: Document, name: str) -> Architecture:
         in_array = file.array.kind != "mac" and key == cells
         at: Path = ("memories", key)
         costs = {key: getattr(memory, key) for key in _COSTS}
+        costs_from = ""
         if memory.costs is not None:
-            found = _costs(document, at, memory, file.array if in_array else None)
+            found, interpolated = _costs(document, at, memory, file.array if in_array else None)
             costs = {key: found[key] if value is None else value for key, value in costs.items()}
+            costs_from = f"{memory.costs} (interpolated)" if interpolated else memory.costs
         energies = {key: costs[key] for key in ("read_energy_pj", "write_energy_pj")}
         if in_array and energies["read_energy_pj"] is None:
             energies["read_energy_pj"] = 0.0  # reading a weight is part of the array's own energy
@@ -187,6 +194,7 @@ def architecture(document: Document, name: str) -> Architecture:
                 **energies,
                 "area_mm2": costs["area_mm2"] or 0.0,
                 "leakage_mw": costs["leakage_mw"] or 0.0,
+                "costs_from": costs_from,
                 "operands": memory.operands,
                 "ports": _build_ports(document, at, memory, above, file.array.weight_bits if in_array else None),
                 "serves": serves,
@@ -196,7 +204,7 @@ def architecture(document: Document, name: str) -> Architecture:
     technology = None
     if file.technology is not None:
         try:
-            technology = load_technology(file.technology)
+            technology = load_technology(document.beside(file.technology))
         except InputError as error:
             raise document.error(("technology",), str(error)) from None
     remarks: tuple[str, ...] = ()
@@ -228,8 +236,12 @@ def architecture(document: Document, name: str) -> Architecture:
     return document.build(lambda: Architecture.model_validate(data), translate)
 
 
-def _costs(document: Document, at: Path, memory: MemoryFile, array: Array | None) -> dict[str, float | None]:
-    """Return what a memory's source says; of cells in an array, for the weights of one multiplier.
+def _costs(
+    document: Document, at: Path, memory: MemoryFile, array: Array | None
+) -> tuple[dict[str, float | None], bool]:
+    """Return what a memory's source says, and whether it stands between entries of a table.
+
+    Of cells in an array: for the weights of one multiplier.
 
     All cells of a bank are one SRAM, whose word is a row of all columns (zigzag-imc).
     """
@@ -243,15 +255,16 @@ def _costs(document: Document, at: Path, memory: MemoryFile, array: Array | None
     else:
         width = memory.bandwidth_bits[1]
     try:
-        found = memory_cost(memory.costs, memory.bits * positions, width)
+        found = memory_cost(document.beside(memory.costs), memory.bits * positions, width)
     except InputError as error:
         raise document.error((*at, "costs"), str(error)) from None
-    return {
+    costs = {
         "read_energy_pj": found.read_energy_pj if array is None else None,
         "write_energy_pj": found.write_energy_pj / words,
         "area_mm2": None if found.area_mm2 is None else found.area_mm2 / positions,
         "leakage_mw": None if found.leakage_mw is None else found.leakage_mw / positions,
     }
+    return costs, found.interpolated
 
 
 def _build_ports(

@@ -64,11 +64,12 @@ class Node:
 
 
 class Document:
-    """A parsed file: its plain ``data``, and the line of every place in them."""
+    """A parsed file: its plain ``data``, the line of every place in them, and the folder in which it lies, if any."""
 
-    def __init__(self, file: str, root: Node) -> None:
+    def __init__(self, file: str, root: Node, folder: FilePath | None = None) -> None:
         self.file = file
         self.root = root
+        self.folder = folder
         self.data: Any = root.plain()
 
     def line(self, where: Path) -> int:
@@ -88,6 +89,12 @@ class Document:
         """Return the error that names the file, the line, the key and what is wrong."""
         place = f", {dotted(where)}" if where else ""
         return InputError(f"{self.file}, line {self.line(where)}{place}: {message}")
+
+    def beside(self, name: str) -> str:
+        """Return what the file names: another file from its own folder on, anything else as it stands."""
+        if self.folder is None or not name.lower().endswith((".csv", ".yaml", ".yml", ".json")):
+            return name
+        return str(self.folder / name)
 
     def duplicates(self) -> list[tuple[Path, str]]:
         """Return the place of every key that stands twice in one mapping, with a sentence."""
@@ -153,11 +160,11 @@ def decode(data: bytes, file: str) -> str:
 
 def read_document(path: str | FilePath) -> Document:
     """Parse a YAML or JSON file."""
-    return parse_document(read_text(path), shown(str(path), 300))
+    return parse_document(read_text(path), shown(str(path), 300), FilePath(path).parent)
 
 
-def parse_document(text: str, file: str) -> Document:
-    """Parse YAML or JSON text; ``file`` is what complaints call it."""
+def parse_document(text: str, file: str, folder: FilePath | None = None) -> Document:
+    """Parse YAML or JSON text; ``file`` is what complaints call it, ``folder`` where the files lie that it names."""
     try:
         root = _Builder(file).build(text)
     except yaml.reader.ReaderError as error:
@@ -171,7 +178,7 @@ def parse_document(text: str, file: str) -> Document:
         raise InputError(f"{file}: is not valid YAML ({shown(' '.join(str(error).split()), 200)})") from None
     if root is None or root.value is None:
         raise InputError(f"{file}: is empty")
-    return Document(file, root)
+    return Document(file, root, folder)
 
 
 def _syntax_error(file: str, text: str, error: yaml.MarkedYAMLError) -> str:
