@@ -24,7 +24,7 @@ from fastmap.kernels.space import count_orders, describe_candidates
 from fastmap.kernels.traffic import N_STATE
 from fastmap.layer import Layer
 from fastmap.lowering import lower, new_record
-from fastmap.mapping import Constraints, Mapping, SpatialMapping
+from fastmap.mapping import Constraints, Loop, Mapping, SpatialMapping
 from fastmap.rules import lower_rules
 from fastmap.zigzag_spatial import zigzag_spatial_mappings
 
@@ -155,6 +155,8 @@ class Mapspace:
             orders: tuple[int, ...] = (1,) * len(chosen)
         elif constraints.innermost or constraints.outermost or constraints.inside:
             orders = _count_orders(problem, rules, array_dim, loop_dim, candidates[chosen])
+            whole = _has_all(remaining[chosen], (constraints.innermost, constraints.outermost))
+            orders = tuple(count if fits else 0 for count, fits in zip(orders, whole.tolist(), strict=True))
             if not any(orders):
                 named = [name for name in ("innermost", "outermost", "inside") if getattr(constraints, name)]
                 raise SearchError(
@@ -354,6 +356,15 @@ def _count_orders(
     unrolling = new_record(UNROLLING)
     count_orders(problem, rules, unrolling, array_dim, loop_dim, candidates, np.array(PRIMES), residues)
     return tuple(whole_number(row) for row in residues.tolist())
+
+
+def _has_all(remaining: IntArray, parts: Iterable[tuple[Loop, ...] | None]) -> npt.NDArray[np.bool_]:
+    """Which remaining iterations (int64[S, 8]) have all loops of each part: an order might end within one."""
+    found = np.ones(len(remaining), np.bool_)
+    for part in parts:
+        for d, name in enumerate(LOOP_DIMENSIONS):
+            found &= remaining[:, d] % math.prod(factor for dim, factor in part or () if dim == name) == 0
+    return found
 
 
 def whole_number(residues: Sequence[int]) -> int:

@@ -433,6 +433,22 @@ def test_orders_are_those_that_satisfy_the_rules(rules):
     assert space.size == len(expected) * space.allocations[0]
 
 
+@pytest.mark.parametrize(
+    ("rules", "left"),
+    [
+        ({"innermost": [["K", 4]]}, {4, 8}),
+        ({"outermost": [["K", 8]]}, {8}),
+        ({"innermost": [["K", 2], ["C", 2]]}, {2, 4, 8}),
+    ],
+)
+def test_the_loops_of_a_part_of_the_order_are_all_there(rules, left):
+    """Also where it could be all of the order, and where nothing is left."""
+    space = Mapspace.build(Layer(K=8, C=2), AIMC, Constraints.from_dict(rules))
+    kept = {(row[LOOP_DIMENSIONS.index("K")], row[LOOP_DIMENSIONS.index("C")]) for row in space.remaining.tolist()}
+    assert {k for k, _ in kept} == left
+    assert {c for _, c in kept} == ({2} if ["C", 2] in rules.get("innermost", []) else {1, 2})
+
+
 @pytest.mark.parametrize("model", ["zigzag", "corrected"])
 def test_every_mapping_of_the_complete_space_has_an_identity(model):
     """Together with its spatial mapping, order and allocation; the reference lists as many."""
