@@ -113,6 +113,10 @@ class Interrupt:
         sys.unraisablehook = hook
         try:
             yield
+        except SystemError as error:  # what the loading of a kernel makes of a KeyboardInterrupt
+            if self.came:
+                raise KeyboardInterrupt from error
+            raise
         finally:
             signal.signal(signal.SIGINT, before)
             sys.unraisablehook = before_hook

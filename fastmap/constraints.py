@@ -16,7 +16,7 @@ from pydantic import Field
 from fastmap._spec import Spec, SpecError, closest, listed, shown
 from fastmap.architecture import Architecture
 from fastmap.dimensions import LOOP_DIMENSIONS, OPERANDS, PARTIALLY_RELEVANT, RELEVANT
-from fastmap.errors import InputError, SearchError
+from fastmap.errors import EmptySpaceError, InputError
 from fastmap.layer import Layer
 from fastmap.mapping import Bounds, Constraints, SpatialMapping, remaining_iterations
 from fastmap.workload import Workload
@@ -183,10 +183,10 @@ def check_constraints(constraints: Constraints, layer: Layer, architecture: Arch
     What only shows when mappings are enumerated is not found here.
 
     Raises:
-        SearchError: one sentence: which constraint, what is wrong with it, and what there is.
+        EmptySpaceError: one sentence: which constraint, what is wrong with it, and what there is.
     """
     for sentence in _Check(constraints, layer, architecture).sentences():
-        raise SearchError(f"{layer.name} on {architecture.name}, {sentence}")
+        raise EmptySpaceError(f"{layer.name} on {architecture.name}, {sentence}")
 
 
 class _Check:

@@ -604,12 +604,10 @@ class Constraints(Spec):
         return _with_plain_spatial(data)
 
     @property
-    def allocation_rules(self) -> tuple[str, ...]:
-        """Names of the constraints that are set and that an allocation may fail."""
-        names = ("stationary", "forbidden", "factors", "weights_loaded_once")
-        return tuple(name for name in names if getattr(self, name)) + (
-            ("allocation",) if self.allocation == "even" else ()
-        )
+    def rule_allocations(self) -> bool:
+        """Whether a constraint is set that an allocation may fail."""
+        given = (self.stationary, self.forbidden, self.factors, self.weights_loaded_once, self.allocation == "even")
+        return any(given)
 
     @classmethod
     def from_dict(cls, data: MappingABC[str, Any]) -> Self:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from fastmap.architecture import Architecture
 from fastmap.constraints import check_constraints
 from fastmap.dimensions import DIAGONAL_PARTNER, LOOP_DIMENSIONS, OPERANDS
-from fastmap.errors import SearchError
+from fastmap.errors import EmptySpaceError, SearchError
 from fastmap.kernels.lattice import allowed_states, count_states, fill_lattice, lattice_items
 from fastmap.kernels.problem import MAX_LOOPS, SCRATCH, UNROLLING
 from fastmap.kernels.space import count_orders, describe_candidates
@@ -109,7 +109,8 @@ class Mapspace:
         """Enumerate the spatial mappings and count the orders.
 
         Raises:
-            SearchError: the constraints admit nothing; the sentence says which one is to blame.
+            EmptySpaceError: the constraints admit nothing.
+            SearchError: there is too much to work with.
         """
         constraints = constraints or Constraints()
         check_constraints(constraints, layer, architecture)
@@ -126,7 +127,7 @@ class Mapspace:
         chosen = np.flatnonzero(usable)
         where = f"{layer.name} on {architecture.name}"
         if not len(chosen):
-            raise SearchError(
+            raise EmptySpaceError(
                 f"{layer.name} fits nowhere on {architecture.name}: no admitted spatial mapping leaves room for a "
                 "single element of each operand in every memory"
             )
@@ -138,7 +139,7 @@ class Mapspace:
             utilization = layer.macs / units / iterations
             kept = chosen[utilization[chosen] >= constraints.min_array_utilization * (1 - 1e-12)]
             if not len(kept):
-                raise SearchError(
+                raise EmptySpaceError(
                     f"{where}: no spatial mapping uses min_array_utilization = "
                     f"{constraints.min_array_utilization:g} of the array; the most that any uses is "
                     f"{utilization[chosen].max():.4g}"
@@ -146,7 +147,7 @@ class Mapspace:
             chosen = kept
         chosen = chosen[loops[chosen] != NO_MULTIPLE]
         if not len(chosen):
-            raise SearchError(
+            raise EmptySpaceError(
                 f"{where}: the fixed temporal order does not multiply to what any admitted spatial mapping leaves"
             )
         if np.any(loops[chosen] < 0):
@@ -159,7 +160,7 @@ class Mapspace:
             orders = tuple(count if fits else 0 for count, fits in zip(orders, whole.tolist(), strict=True))
             if not any(orders):
                 named = [name for name in ("innermost", "outermost", "inside") if getattr(constraints, name)]
-                raise SearchError(
+                raise EmptySpaceError(
                     f"{where}: no order of the loops that any admitted spatial mapping leaves satisfies "
                     f"{' and '.join(named)}"
                 )
@@ -406,7 +407,7 @@ def _zigzag_candidates(
     count = constraints.max_spatial_mappings or ZIGZAG_SPATIAL_MAPPINGS
     mappings = zigzag_spatial_mappings(layer, architecture, constraints.allowed or {}, count, constraints.spatial)
     if not mappings:
-        raise SearchError(f"{layer.name} on {architecture.name}: ZigZag has no spatial mapping that fits the array")
+        raise EmptySpaceError(f"{layer.name} on {architecture.name}: ZigZag has no spatial mapping that fits the array")
     written = [[(name, dim) for name in names for dim in mapping.unrolling.get(name, {})] for mapping in mappings]
     loops: list[tuple[str, str]] = []
     for each in written:
@@ -443,7 +444,7 @@ def _spatial_candidates(
         fixed = constraints.spatial.unrolling
         problems = constraints.spatial.problems(layer, architecture)
         if problems:
-            raise SearchError(f"{layer.name} on {architecture.name}, {problems[0]}")
+            raise EmptySpaceError(f"{layer.name} on {architecture.name}, {problems[0]}")
     allowed: MappingABC[str, tuple[str, ...]] = constraints.allowed or {}
     if constraints.allowed is None and constraints.spatial is None:
         allowed = default_allowed(architecture)
@@ -492,7 +493,7 @@ def _spatial_candidates(
         columns, rows = names[:2]
         why = f": OX and OY on {columns} need FX and FY beside them on {rows}, and rows for all inputs (a diagonal)"
     if not len(table):
-        raise SearchError(
+        raise EmptySpaceError(
             f"{layer.name} on {architecture.name}: no spatial mapping satisfies "
             f"{' and '.join(name for name in ('spatial', 'allowed', 'spatial_factors') if getattr(constraints, name))}"
             f"{why}"
@@ -518,7 +519,8 @@ def _fits_rows(loops: list[tuple[int, str]], free: list[bool], table: IntArray, 
         needed *= units((1, partner)) + columns - 1
         if (0, position) in at and free[at[0, position]]:
             fits &= (columns == 1) | (table[:, at[1, partner]] > 0 if (1, partner) in at else False)
-    return fits & (needed <= rows)
+    fits &= needed <= rows
+    return fits
 
 
 def _multinomials(multiplicity: IntArray) -> tuple[int, ...]:
