@@ -16,7 +16,7 @@ from pydantic import Field
 from fastmap._spec import Spec, SpecError, closest, listed, shown
 from fastmap.architecture import Architecture
 from fastmap.dimensions import LOOP_DIMENSIONS, OPERANDS, PARTIALLY_RELEVANT, RELEVANT
-from fastmap.errors import InputError, SearchError
+from fastmap.errors import EmptySpaceError, InputError
 from fastmap.layer import Layer
 from fastmap.mapping import Bounds, Constraints, SpatialMapping, remaining_iterations
 from fastmap.workload import Workload
@@ -183,10 +183,10 @@ def check_constraints(constraints: Constraints, layer: Layer, architecture: Arch
     What only shows when mappings are enumerated is not found here.
 
     Raises:
-        SearchError: one sentence: which constraint, what is wrong with it, and what there is.
+        EmptySpaceError: one sentence: which constraint, what is wrong with it, and what there is.
     """
     for sentence in _Check(constraints, layer, architecture).sentences():
-        raise SearchError(f"{layer.name} on {architecture.name}, {sentence}")
+        raise EmptySpaceError(f"{layer.name} on {architecture.name}, {sentence}")
 
 
 class _Check:
@@ -223,6 +223,9 @@ class _Check:
                     )
         if self.given.spatial is not None and not self.as_zigzag:  # ZigZag cuts factors down to what fits
             yield from self.given.spatial.problems(self.layer, self.architecture)
+            diagonal = self.given.spatial.diagonal_problem(self.architecture)
+            if diagonal is not None:
+                yield diagonal
 
     def _unrolling(self) -> Iterator[str]:
         sizes = self.architecture.array.dimensions
@@ -272,11 +275,13 @@ class _Check:
         """Whether a loop that ``spatial`` does not fix may be unrolled on an array dimension; True if in doubt."""
         if self.as_zigzag:
             return True
-        if self.given.spatial is None and self.given.allowed is None:
+        if self.given.allowed is not None:
+            return dim in self.allowed.get(name, ())
+        if self.given.spatial is None:
             from fastmap.mapspace import default_allowed
 
             return dim in default_allowed(self.architecture)[name] or dim in self.spatial_factors.get(name, {})
-        return dim in self.allowed.get(name, ())
+        return name not in self.spatial and dim in self.spatial_factors.get(name, {})
 
     def _unrolled(self, dim: str) -> tuple[int, int]:
         """Return between which numbers of units a loop is unrolled over the whole array."""

@@ -79,7 +79,7 @@ def count_valid(
     run_threads(work, workers, control, covered, progress)
     if TOO_MANY_CASES in outcomes:
         raise SearchError("bounds on the iterations at a level tie too many cuts")
-    if control.stopped:
+    if control.halt[0]:
         return None
     total: int = sum(
         number * sum(digit << (DIGIT_BITS * place) for place, digit in enumerate(row))

@@ -44,5 +44,8 @@ PARTIALLY_RELEVANT: Final = {
     "O": (),
 }
 
+#: Output position -> filter position: unrolled over columns and rows, they form a diagonal, where columns share inputs.
+DIAGONAL_PARTNER: Final = {"OX": "FX", "OY": "FY"}
+
 #: Loop dimensions of a layer whose window does not slide (a matrix product).
 GEMM_DIMENSIONS: Final = ("B", "G", "K", "C")

@@ -23,6 +23,10 @@ class SearchError(FastmapError):
     """A search cannot be run as asked: the constraints leave nothing, or the space is too large."""
 
 
+class EmptySpaceError(SearchError):
+    """No mapping satisfies the constraints and fits the memories."""
+
+
 class StoreError(FastmapError):
     """A result file cannot be written or read."""
 

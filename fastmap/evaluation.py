@@ -236,6 +236,9 @@ def evaluate(layer: Layer, architecture: Architecture, mapping: Mapping, cost_mo
         MappingError: the mapping does not belong to the layer and architecture, or does not fit a memory.
     """
     mapping.check(layer, architecture)
+    diagonal = mapping.spatial.diagonal_problem(architecture) if cost_model == "corrected" else None
+    if diagonal is not None:
+        raise MappingError(f"mapping of {layer.name} on {architecture.name}, {diagonal}")
     return _evaluate(layer, architecture, mapping, cost_model, None)
 
 

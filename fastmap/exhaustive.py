@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmap.control import Control, available_threads
-from fastmap.errors import SearchError
+from fastmap.errors import EmptySpaceError, SearchError
 from fastmap.evaluation import array_clock_ns
 from fastmap.kernels import reduce as reduce_kernels
 from fastmap.kernels.array import array_energies_pj
@@ -134,7 +134,7 @@ def outcome(space: Mapspace, objective: str, merged: Any, effort: dict[str, floa
     """
     evaluated, fitting, costed = (int(total) for total in merged.totals)
     if evaluated == space.size and not fitting:
-        raise SearchError(nothing_fits(space))
+        raise EmptySpaceError(nothing_fits(space))
     return SearchResult(
         layer=space.layer,
         architecture=space.architecture,
@@ -171,11 +171,10 @@ def outcome(space: Mapspace, objective: str, merged: Any, effort: dict[str, floa
 
 def nothing_fits(space: Mapspace) -> str:
     """The sentence for a space without a mapping."""
-    where = f"{space.layer.name} on {space.architecture.name}"
-    ruling = space.constraints.allocation_rules
-    if ruling:
-        return f"{where}: no mapping that fits the memories satisfies {' and '.join(ruling)}"
-    return f"{where}: none of its {space.size:,} mappings fits the memories"
+    ruled = " and satisfies the constraints" if space.constraints.rule_allocations else ""
+    return (
+        f"{space.layer.name} on {space.architecture.name}: none of its {space.size:,} mappings fits the memories{ruled}"
+    )
 
 
 def run_threads(

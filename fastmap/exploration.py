@@ -11,6 +11,7 @@ import numpy as np
 
 from fastmap.architecture import Architecture
 from fastmap.columns import COSTS, IDENTITY, WEIGHT, Columns, check_columns
+from fastmap.conflict import naming_conflicts
 from fastmap.control import Control
 from fastmap.errors import InputError
 from fastmap.exhaustive import check_size, enumerate_space, expected_seconds
@@ -147,15 +148,18 @@ def search(
     )
     if output is not None:
         check_output(output, force, resume)
-    space = Mapspace.build(layer, architecture, constraints, cost_model)
+    with naming_conflicts(layer, architecture, constraints, cost_model, built=False):
+        space = Mapspace.build(layer, architecture, constraints, cost_model)
     if output is None:
-        return search_space(space, options, progress, control)
+        with naming_conflicts(layer, architecture, constraints, cost_model, built=True):
+            return search_space(space, options, progress, control)
     control = control or Control()
     expected = prepare(space, options, control)
     if expected is not None:
         check_room(expected.forecast.bytes - (parts_bytes(output) if resume else 0), output, force)
     with ResultFile.create(output, overwrite=force, resume=resume) as file:
-        found = search_recorded(file, layer.name, space, options, expected, progress, control)
+        with naming_conflicts(layer, architecture, constraints, cost_model, built=True):
+            found = search_recorded(file, layer.name, space, options, expected, progress, control)
         with control.on_interrupt():
             file.write(found)
         return found
@@ -357,7 +361,8 @@ def plan_network(
         given = constraints(layer) if callable(constraints) else constraints
         key = (layer.signature, on.model_dump_json(), None if given is None else given.model_dump_json())
         if key not in known:
-            known[key] = Mapspace.build(layer, on, given, cost_model)
+            with naming_conflicts(layer, on, given, cost_model, built=False):
+                known[key] = Mapspace.build(layer, on, given, cost_model)
         spaces[layer.name] = known[key]
     return NetworkPlan(workload, architecture, spaces)
 
@@ -389,11 +394,12 @@ def search_network(
         if id(space) not in found:
             if control.stopped:
                 break
-            if output is None:
-                found[id(space)] = search_space(space, options, progress, control)
-            else:
-                recording = (recordings or {}).get(id(space))
-                found[id(space)] = search_recorded(output, name, space, options, recording, progress, control)
+            with naming_conflicts(space.layer, space.architecture, space.constraints, space.cost_model, built=True):
+                if output is None:
+                    found[id(space)] = search_space(space, options, progress, control)
+                else:
+                    recording = (recordings or {}).get(id(space))
+                    found[id(space)] = search_recorded(output, name, space, options, recording, progress, control)
         results[name] = replace(found[id(space)], layer=plan.workload[name])
         if keep is not None:
             keep(name, results[name])

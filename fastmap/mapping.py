@@ -27,7 +27,7 @@ from fastmap._spec import (
     whole,
 )
 from fastmap.architecture import Architecture
-from fastmap.dimensions import LOOP_DIMENSIONS, OPERANDS
+from fastmap.dimensions import DIAGONAL_PARTNER, LOOP_DIMENSIONS, OPERANDS
 from fastmap.errors import MappingError
 from fastmap.layer import Layer
 
@@ -164,6 +164,34 @@ class SpatialMapping(Spec):
                             f"the loop's size is {layer.size(dim)}"
                         )
         return found
+
+    def diagonal_problem(self, architecture: Architecture) -> str | None:
+        """Return a sentence where diagonals need more rows than the array has, whose columns share their inputs.
+
+        Columns of g output positions need inputs of their own: a filter loop of f rows then takes f + g - 1, or g where
+        the filter dimension is not on the rows. ZigZag does not ask.
+        """
+        if architecture.array.kind == "mac":
+            return None
+        columns, rows = list(architecture.array.dimensions)[:2]
+        on_columns, on_rows = (self.unrolling.get(name, {}) for name in (columns, rows))
+        needed = math.prod(factor for dim, factor in on_rows.items() if dim not in DIAGONAL_PARTNER.values())
+        for position, partner in DIAGONAL_PARTNER.items():
+            needed *= on_rows.get(partner, 1) + on_columns.get(position, 1) - 1
+        if needed <= architecture.array.rows:
+            return None
+        words = [
+            f"{' * '.join(f'{dim} {factor}' for dim, factor in factors.items())} on {name}"
+            for name, factors in (
+                (columns, {dim: factor for dim, factor in on_columns.items() if dim in DIAGONAL_PARTNER}),
+                (rows, on_rows),
+            )
+            if factors
+        ]
+        return (
+            f"spatial: {needed} rows are needed for the inputs of {' and '.join(words)} (a diagonal), and the array "
+            f"has {architecture.array.rows}"
+        )
 
 
 class Mapping(Spec):
@@ -528,10 +556,12 @@ def _fraction(value: object) -> float | None:
 class Constraints(Spec):
     """What a search may choose from; everything left out is free."""
 
-    #: Fixed spatial factors. Array dimensions that it does not name stay empty, unless ``allowed`` names them. Where
-    #: ``allowed`` names the same array dimension, the other loops that it allows there are free.
+    #: Fixed spatial factors. Array dimensions that it does not name stay empty, unless ``allowed`` or, without it,
+    #: ``spatial_factors`` names them. Where ``allowed`` names the same array dimension, the other loops that it allows
+    #: there are free.
     spatial: SpatialMapping | None = None
-    #: Array dimension -> loop dimensions that may be unrolled on it.
+    #: Array dimension -> loop dimensions that may be unrolled on it. OX and OY join the columns of an
+    #: in-memory-computing array only beside FX and FY on its rows, which let the columns share inputs (a diagonal).
     allowed: Annotated[dict[str, tuple[str, ...]] | None, BeforeValidator(_allowed)] = None
     #: Array dimension -> loop dimension -> the only factors by which it may be unrolled there (1: not at all).
     spatial_factors: Annotated[dict[str, dict[str, tuple[int, ...]]] | None, BeforeValidator(_spatial_factors)] = None
@@ -574,12 +604,10 @@ class Constraints(Spec):
         return _with_plain_spatial(data)
 
     @property
-    def allocation_rules(self) -> tuple[str, ...]:
-        """Names of the constraints that are set and that an allocation may fail."""
-        names = ("stationary", "forbidden", "factors", "weights_loaded_once")
-        return tuple(name for name in names if getattr(self, name)) + (
-            ("allocation",) if self.allocation == "even" else ()
-        )
+    def rule_allocations(self) -> bool:
+        """Whether a constraint is set that an allocation may fail."""
+        given = (self.stationary, self.forbidden, self.factors, self.weights_loaded_once, self.allocation == "even")
+        return any(given)
 
     @classmethod
     def from_dict(cls, data: MappingABC[str, Any]) -> Self:

@@ -16,15 +16,15 @@ import numpy.typing as npt
 
 from fastmap.architecture import Architecture
 from fastmap.constraints import check_constraints
-from fastmap.dimensions import LOOP_DIMENSIONS, OPERANDS
-from fastmap.errors import SearchError
+from fastmap.dimensions import DIAGONAL_PARTNER, LOOP_DIMENSIONS, OPERANDS
+from fastmap.errors import EmptySpaceError, SearchError
 from fastmap.kernels.lattice import allowed_states, count_states, fill_lattice, lattice_items
 from fastmap.kernels.problem import MAX_LOOPS, SCRATCH, UNROLLING
 from fastmap.kernels.space import count_orders, describe_candidates
 from fastmap.kernels.traffic import N_STATE
 from fastmap.layer import Layer
 from fastmap.lowering import lower, new_record
-from fastmap.mapping import Constraints, Mapping, SpatialMapping
+from fastmap.mapping import Constraints, Loop, Mapping, SpatialMapping
 from fastmap.rules import lower_rules
 from fastmap.zigzag_spatial import zigzag_spatial_mappings
 
@@ -44,9 +44,6 @@ ZIGZAG_SPATIAL_MAPPINGS = 3
 
 #: Most spatial mappings that are worked with at a time.
 MAX_CANDIDATES = 5_000_000
-
-#: Output dimension along the word lines -> filter dimension along the bit lines with which it forms a diagonal.
-DIAGONAL_PARTNER = {"OX": "FX", "OY": "FY"}
 
 
 def default_allowed(architecture: Architecture) -> dict[str, tuple[str, ...]]:
@@ -112,7 +109,8 @@ class Mapspace:
         """Enumerate the spatial mappings and count the orders.
 
         Raises:
-            SearchError: the constraints admit nothing; the sentence says which one is to blame.
+            EmptySpaceError: the constraints admit nothing.
+            SearchError: there is too much to work with.
         """
         constraints = constraints or Constraints()
         check_constraints(constraints, layer, architecture)
@@ -123,15 +121,13 @@ class Mapspace:
             array_dim, loop_dim, candidates = _zigzag_candidates(layer, architecture, constraints)
         else:
             array_dim, loop_dim, candidates = _spatial_candidates(layer, architecture, constraints)
-        own = constraints.spatial is None or as_zigzag
-        described = _describe(
-            problem, rules, array_dim, loop_dim, candidates, architecture if own and not as_zigzag else None
-        )
-        usable, remaining, loops, multiplicity = described
-        chosen = np.flatnonzero(usable) if own else np.arange(len(candidates))
+        usable, remaining, loops, multiplicity = _describe(problem, rules, array_dim, loop_dim, candidates)
+        if constraints.spatial is not None and len(candidates) == 1 and not as_zigzag:
+            usable[:] = True  # whether the one that is given fits a memory is for the cost model to say
+        chosen = np.flatnonzero(usable)
         where = f"{layer.name} on {architecture.name}"
         if not len(chosen):
-            raise SearchError(
+            raise EmptySpaceError(
                 f"{layer.name} fits nowhere on {architecture.name}: no admitted spatial mapping leaves room for a "
                 "single element of each operand in every memory"
             )
@@ -143,7 +139,7 @@ class Mapspace:
             utilization = layer.macs / units / iterations
             kept = chosen[utilization[chosen] >= constraints.min_array_utilization * (1 - 1e-12)]
             if not len(kept):
-                raise SearchError(
+                raise EmptySpaceError(
                     f"{where}: no spatial mapping uses min_array_utilization = "
                     f"{constraints.min_array_utilization:g} of the array; the most that any uses is "
                     f"{utilization[chosen].max():.4g}"
@@ -151,7 +147,7 @@ class Mapspace:
             chosen = kept
         chosen = chosen[loops[chosen] != NO_MULTIPLE]
         if not len(chosen):
-            raise SearchError(
+            raise EmptySpaceError(
                 f"{where}: the fixed temporal order does not multiply to what any admitted spatial mapping leaves"
             )
         if np.any(loops[chosen] < 0):
@@ -160,9 +156,11 @@ class Mapspace:
             orders: tuple[int, ...] = (1,) * len(chosen)
         elif constraints.innermost or constraints.outermost or constraints.inside:
             orders = _count_orders(problem, rules, array_dim, loop_dim, candidates[chosen])
+            whole = _has_all(remaining[chosen], (constraints.innermost, constraints.outermost))
+            orders = tuple(count if fits else 0 for count, fits in zip(orders, whole.tolist(), strict=True))
             if not any(orders):
                 named = [name for name in ("innermost", "outermost", "inside") if getattr(constraints, name)]
-                raise SearchError(
+                raise EmptySpaceError(
                     f"{where}: no order of the loops that any admitted spatial mapping leaves satisfies "
                     f"{' and '.join(named)}"
                 )
@@ -205,7 +203,7 @@ class Mapspace:
         """
         problem = lower(layer, architecture, cost_model)
         rules = lower_rules(constraints, architecture)
-        _, remaining, loops, _ = _describe(problem, rules, array_dim, loop_dim, candidates, None)
+        _, remaining, loops, _ = _describe(problem, rules, array_dim, loop_dim, candidates)
         return cls(
             layer,
             architecture,
@@ -337,35 +335,16 @@ class Lattice:
 
 
 def _describe(
-    problem: Any,
-    rules: Any,
-    array_dim: IntArray,
-    loop_dim: IntArray,
-    candidates: IntArray,
-    diagonal_on: Architecture | None,
+    problem: Any, rules: Any, array_dim: IntArray, loop_dim: IntArray, candidates: IntArray
 ) -> tuple[npt.NDArray[np.bool_], IntArray, IntArray, IntArray]:
-    """What ``describe_candidates`` fills; diagonals must fit the rows of the array ``diagonal_on``."""
+    """What ``describe_candidates`` fills; the rows that diagonals take are not looked at."""
     count = len(candidates)
     usable = np.ones(count, np.bool_)
     remaining, loops = np.empty((count, len(LOOP_DIMENSIONS)), np.int64), np.empty(count, np.int64)
     multiplicity = np.empty((count, MAX_LOOPS), np.int64)
-    rows = 0
-    if diagonal_on is not None and diagonal_on.array.kind != "mac":
-        rows = diagonal_on.array.rows
     unrolling, scratch = new_record(UNROLLING), new_record(SCRATCH)
     describe_candidates(
-        problem,
-        rules,
-        unrolling,
-        scratch,
-        array_dim,
-        loop_dim,
-        candidates,
-        rows,
-        usable,
-        remaining,
-        loops,
-        multiplicity,
+        problem, rules, unrolling, scratch, array_dim, loop_dim, candidates, 0, usable, remaining, loops, multiplicity
     )
     return usable, remaining, loops, multiplicity
 
@@ -378,6 +357,15 @@ def _count_orders(
     unrolling = new_record(UNROLLING)
     count_orders(problem, rules, unrolling, array_dim, loop_dim, candidates, np.array(PRIMES), residues)
     return tuple(whole_number(row) for row in residues.tolist())
+
+
+def _has_all(remaining: IntArray, parts: Iterable[tuple[Loop, ...] | None]) -> npt.NDArray[np.bool_]:
+    """Which remaining iterations (int64[S, 8]) have all loops of each part: an order might end within one."""
+    found = np.ones(len(remaining), np.bool_)
+    for part in parts:
+        for d, name in enumerate(LOOP_DIMENSIONS):
+            found &= remaining[:, d] % math.prod(factor for dim, factor in part or () if dim == name) == 0
+    return found
 
 
 def whole_number(residues: Sequence[int]) -> int:
@@ -419,7 +407,7 @@ def _zigzag_candidates(
     count = constraints.max_spatial_mappings or ZIGZAG_SPATIAL_MAPPINGS
     mappings = zigzag_spatial_mappings(layer, architecture, constraints.allowed or {}, count, constraints.spatial)
     if not mappings:
-        raise SearchError(f"{layer.name} on {architecture.name}: ZigZag has no spatial mapping that fits the array")
+        raise EmptySpaceError(f"{layer.name} on {architecture.name}: ZigZag has no spatial mapping that fits the array")
     written = [[(name, dim) for name in names for dim in mapping.unrolling.get(name, {})] for mapping in mappings]
     loops: list[tuple[str, str]] = []
     for each in written:
@@ -456,7 +444,7 @@ def _spatial_candidates(
         fixed = constraints.spatial.unrolling
         problems = constraints.spatial.problems(layer, architecture)
         if problems:
-            raise SearchError(f"{layer.name} on {architecture.name}, {problems[0]}")
+            raise EmptySpaceError(f"{layer.name} on {architecture.name}, {problems[0]}")
     allowed: MappingABC[str, tuple[str, ...]] = constraints.allowed or {}
     if constraints.allowed is None and constraints.spatial is None:
         allowed = default_allowed(architecture)
@@ -499,23 +487,39 @@ def _spatial_candidates(
         table = table[fits]
     array_dim = np.array([a for a, _ in loops], np.int64)
     loop_dim = np.array([LOOP_DIMENSIONS.index(dim) for _, dim in loops], np.int64)
-    if architecture.array.kind != "mac" and constraints.spatial is None and constraints.allowed is None:
-        table = table[_has_partners(loops, table)]
+    why = ""
+    if architecture.array.kind != "mac" and len(table):
+        table = table[_fits_rows(loops, free, table, architecture.array.rows)]
+        columns, rows = names[:2]
+        why = f": OX and OY on {columns} need FX and FY beside them on {rows}, and rows for all inputs (a diagonal)"
     if not len(table):
-        raise SearchError(
+        raise EmptySpaceError(
             f"{layer.name} on {architecture.name}: no spatial mapping satisfies "
             f"{' and '.join(name for name in ('spatial', 'allowed', 'spatial_factors') if getattr(constraints, name))}"
+            f"{why}"
         )
     return array_dim, loop_dim, table
 
 
-def _has_partners(loops: list[tuple[int, str]], table: IntArray) -> npt.NDArray[np.bool_]:
-    """Which candidates have, for each output position on the word lines, its filter dimension on the bit lines."""
+def _fits_rows(loops: list[tuple[int, str]], free: list[bool], table: IntArray, rows: int) -> npt.NDArray[np.bool_]:
+    """Which candidates have rows enough for their inputs (see ``SpatialMapping.diagonal_problem``).
+
+    Output positions that are free to join the columns do so only beside their filter dimension, which lets them share.
+    """
+    at = {loop: position for position, loop in enumerate(loops)}
+
+    def units(loop: tuple[int, str]) -> IntArray | int:
+        return np.maximum(table[:, at[loop]], 1) if loop in at else 1
+
     fits = np.ones(len(table), np.bool_)
-    for position, (a, dim) in enumerate(loops):
-        if a == 0 and dim in DIAGONAL_PARTNER:
-            partner = (1, DIAGONAL_PARTNER[dim])
-            fits &= (table[:, position] <= 1) | (table[:, loops.index(partner)] > 1 if partner in loops else False)
+    unpaired = [position for (a, dim), position in at.items() if a == 1 and dim not in DIAGONAL_PARTNER.values()]
+    needed = np.prod(np.maximum(table[:, unpaired], 1), axis=1)
+    for position, partner in DIAGONAL_PARTNER.items():
+        columns = units((0, position))
+        needed *= units((1, partner)) + columns - 1
+        if (0, position) in at and free[at[0, position]]:
+            fits &= (columns == 1) | (table[:, at[1, partner]] > 0 if (1, partner) in at else False)
+    fits &= needed <= rows
     return fits
 
 

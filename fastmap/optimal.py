@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from fastmap.control import Control, available_threads
+from fastmap.counting import count_valid
 from fastmap.dimensions import LOOP_DIMENSIONS, OPERANDS
-from fastmap.errors import SearchError
+from fastmap.errors import EmptySpaceError, SearchError
 from fastmap.evaluation import array_clock_ns
 from fastmap.exhaustive import candidate_energies_pj, nothing_fits, run_threads
 from fastmap.kernels import goals
@@ -44,12 +45,12 @@ def solve_space(
     space: Mapspace,
     objective: str,
     *,
-    max_energy_pj: float | None,
-    max_latency_cycles: float | None,
-    gap: float,
-    time_limit: float | None,
-    threads: int | None,
-    progress: Callable[[int], object] | None,
+    max_energy_pj: float | None = None,
+    max_latency_cycles: float | None = None,
+    gap: float = 0.0,
+    time_limit: float | None = None,
+    threads: int | None = None,
+    progress: Callable[[int], object] | None = None,
     control: Control,
 ) -> SearchResult:
     """Find the best mapping of a space and prove it; see ``exploration.search``."""
@@ -65,6 +66,8 @@ def solve_space(
     try:
         run_threads(solver.work, workers, control, solver.covered, progress)
         if solver.paused:
+            if not solver.found and solver.by_value and _is_empty(space, workers, control):
+                raise EmptySpaceError(nothing_fits(space))
             solver.begin_again()
             run_threads(solver.work, workers, control, solver.covered, progress)
     finally:
@@ -82,7 +85,7 @@ def solve_space(
             raise SearchError(
                 f"{space.layer.name} on {space.architecture.name}: no mapping keeps within {' and '.join(limits)}"
             )
-        raise SearchError(nothing_fits(space))
+        raise EmptySpaceError(nothing_fits(space))
     if not solver.found and solver.timed_out and not control.stopped:
         raise SearchError(
             f"{space.layer.name} on {space.architecture.name}: no mapping was found within the time limit of "
@@ -128,6 +131,14 @@ def solve_space(
         lower_bound=bound,
         front_gap=gap if objective == "pareto" and solver.complete else None,
     )
+
+
+def _is_empty(space: Mapspace, threads: int, control: Control) -> bool:
+    """Whether the space is known to have no mapping: a search that finds none would have to look everywhere."""
+    try:
+        return count_valid(space, threads=threads, control=control) == 0
+    except SearchError:  # they cannot be counted
+        return False
 
 
 def _goal(objective: str, max_energy_pj: float | None, max_latency_cycles: float | None, gap: float) -> Any:

@@ -21,13 +21,14 @@ from typing import Any
 from fastmap._spec import listed
 from fastmap.architecture import Architecture
 from fastmap.control import Control, available_threads
+from fastmap.dimensions import DIAGONAL_PARTNER
 from fastmap.errors import InputError, SearchError
 from fastmap.evaluation import Evaluation, evaluate
 from fastmap.exploration import MAX_THREADS, Options, search_space
 from fastmap.layer import Layer
 from fastmap.macro import MacroReport, architecture_report
 from fastmap.mapping import Constraints, Mapping
-from fastmap.mapspace import DIAGONAL_PARTNER, Mapspace
+from fastmap.mapspace import Mapspace
 from fastmap.memory_costs import DEFAULT_SRAM
 from fastmap.paper_system import MAX_MACROS, OPERAND_BITS, PARTIAL_SUM_BITS, fits_buffer, mapping_rules, paper_system
 from fastmap.peak import PAPER_SIZES
@@ -594,8 +595,7 @@ def _zigzag_choices(
     for spatial in zigzag_spatial_mappings(layer, architecture, allowed, _LOOKED_AT):
         on_columns, on_rows = (spatial.unrolling.get(name, {}) for name in ("D1", "D2"))
         shared = {DIAGONAL_PARTNER[dim]: factor for dim, factor in on_columns.items() if dim in DIAGONAL_PARTNER}
-        rows = math.prod(on_rows.get(dim, 1) + shared.get(dim, 1) - 1 for dim in {**on_rows, **shared})
-        if rows > architecture.array.rows or any(on_rows.get(dim, 1) == 1 < shared[dim] for dim in shared):
+        if spatial.diagonal_problem(architecture) or any(on_rows.get(dim, 1) == 1 < shared[dim] for dim in shared):
             continue  # ZigZag lets columns of different output positions share rows that have other inputs
         values = math.prod(shared.values())
         # Greedy allocation would fill the registers; they hold one value a row.

@@ -37,7 +37,7 @@ BANKS = load_architecture("dimc_64x64_4banks")
 def test_effects_and_totals_on_random_problems() -> None:
     applied = dict.fromkeys(REPAIRS, 0)
     untouched = interacting = 0
-    for seed in range(120):
+    for seed in range(160):
         pick = random.Random(seed)
         layer, architecture, mapping = problem(lambda items, pick=pick: pick.choice(list(items))).fastmap()
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import itertools
 import json
@@ -948,6 +949,25 @@ def test_ctrl_c_at_any_moment(here: Path, hundredths: int) -> None:
     assert {each.name for each in here.iterdir()} <= {"r.h5", "r.h5.parts"}
     if (here / "r.h5").exists():
         assert contents("r.h5")
+
+
+def test_ctrl_c_while_a_kernel_is_loaded(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The compiler turns the KeyboardInterrupt into a SystemError; any other SystemError is ours."""
+
+    def interrupted_loading(options: argparse.Namespace) -> int:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise SystemError("returned a result with an exception set")
+
+    def broken(options: argparse.Namespace) -> int:
+        raise SystemError("broken")
+
+    monkeypatch.setattr("fastmap.cli._zoo", interrupted_loading)
+    assert main(["zoo"]) == 130
+    assert capsys.readouterr().err == "fastmap: interrupted\n"
+    monkeypatch.setattr("fastmap.cli._zoo", broken)
+    with pytest.raises(SystemError, match="broken"):
+        main(["zoo"])
 
 
 def test_the_exit_code_is_130_wherever_it_hits() -> None:

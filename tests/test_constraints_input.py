@@ -299,6 +299,7 @@ class TestPlaces:
         {"allowed": {"D1": ["K", "OX"], "D2": ["C", "FX"]}, "spatial_factors": {"D2": {"FX": [1, 3]}}},
         {"spatial": {"D1": {"K": 8}}, "allowed": {"D1": ["K"], "D2": ["C"]}},
         {"spatial": {"D1": {"K": 8}}, "spatial_factors": {"D1": {"K": [8, 16]}}},
+        {"spatial": {"D1": {"K": 8}}, "spatial_factors": {"D2": {"C": [8, 16]}}},
         {"stationary": {"sram_256KB": "O", "dram": "I"}},
         {"allocation": "greedy", "forbidden": {"cells": ["OX"]}, "factors": {"dram": {"C": {"max": 4}}}},
         {"innermost": [["C", 2]], "inside": "C inside K"},
@@ -369,7 +370,7 @@ def test_constraints_that_pass_for_one_layer():
         ),
         (
             CONV,
-            {"spatial": {"D1": {"K": 32}}, "spatial_factors": {"D2": {"C": [8, 16]}}},
+            {"spatial": {"D2": {"FX": 3}}, "spatial_factors": {"D2": {"C": [8, 16]}}},
             "spatial_factors.D2.C: C is to be unrolled 8 or 16 times, and spatial keeps it off D2",
         ),
         (
@@ -381,6 +382,17 @@ def test_constraints_that_pass_for_one_layer():
             CONV,
             {"spatial_factors": {"D2": {"C": [32], "FX": [3], "FY": [2, 3]}}},
             "spatial_factors.D2: at least C 32 * FX 3 * FY 2 = 192 units are needed, and the array has 128",
+        ),
+        (
+            CONV,
+            {"spatial": {"D1": {"K": 8, "OX": 8}, "D2": {"C": 32, "FX": 3}}},
+            "spatial: 320 rows are needed for the inputs of OX 8 on D1 and C 32 * FX 3 on D2 (a diagonal), and the "
+            "array has 128",
+        ),
+        (
+            CONV,
+            {"spatial": {"D1": {"OX": 8, "OY": 8}, "D2": {"FX": 3, "FY": 1}}, "allowed": {"D2": ["C"]}},
+            "spatial.D2.FX: FX is not among the loops that allowed.D2 admits (C)",
         ),
         # places
         (

@@ -5,16 +5,18 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastmap.dimensions import LOOP_DIMENSIONS, OPERANDS
-from fastmap.errors import SearchError
+from fastmap.errors import MappingError, SearchError
+from fastmap.evaluation import evaluate
 from fastmap.layer import Layer
 from fastmap.loading import load_architecture
-from fastmap.mapping import Constraints, SpatialMapping, remaining_iterations
+from fastmap.mapping import Constraints, Mapping, SpatialMapping, remaining_iterations
 from fastmap.mapspace import (
     PRIMES,
     Mapspace,
@@ -99,8 +101,8 @@ def brute_force(layer, hw, allowed=None, repairs=()):
         if (
             all(product(f for (name, _), f in chosen.items() if name == each) <= sizes[each] for each in sizes)
             and not any(wasteful(the_layer, chosen, place) for place in chosen)
-            and (allowed is not None or is_physical(chosen))
-            and rows_used(layer, hw, chosen, repairs) <= architecture.array.rows
+            and is_physical(chosen)
+            and rows_used(layer, hw, chosen) <= architecture.array.rows
             and fits_one_cycle(layer, hw, chosen, repairs)
         ):
             found.add(frozenset(chosen.items()))
@@ -132,8 +134,8 @@ def pairs_of(layer, chosen):
     return [[name, spatial[name]] for name in sorted(spatial)]
 
 
-def rows_used(layer, hw, chosen, repairs=()):
-    return active_rows(parse_array(parse_hardware(hw)), parse_layer(layer, repairs), pairs_of(layer, chosen))
+def rows_used(layer, hw, chosen):
+    return active_rows(parse_array(parse_hardware(hw)), parse_layer(layer, REPAIRS), pairs_of(layer, chosen))
 
 
 def fits_one_cycle(layer, hw, chosen, repairs=()):
@@ -232,14 +234,98 @@ def test_every_spatial_mapping_that_saves_iterations_is_a_candidate():
                 assert any(all(a <= b for a, b in zip(row, wanted, strict=True)) for row in kept), (layer, hw, chosen)
 
 
-def test_allowed_loops_replace_the_usual_ones():
-    allowed = {"D1": ("C", "K"), "D2": ("K",), "D3": ("OX",)}
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        {"D1": ("C", "K"), "D2": ("K",), "D3": ("OX",)},
+        {"D1": ("OX", "K", "OY"), "D2": ("FX", "C"), "D3": ("OY",)},
+        {"D1": ("OX", "OY"), "D2": ("FY", "FX")},
+    ],
+)
+def test_allowed_loops_replace_the_usual_ones(allowed):
+    """But for the output positions along the word lines, which still need their diagonal."""
     for seed in range(40):
         layer, hw = small_problem(f"allowed {seed}")
         chosen = {name: dims for name, dims in allowed.items() if name in hw["operational_array"]["dimensions"]}
         space = build(layer, hw, allowed=chosen)
         expected = brute_force(layer, hw, chosen)
         assert set(candidates_of(space) if space else ()) == expected
+
+
+#: Its register has room for the inputs of diagonals.
+DIAGONAL = AIMC.model_copy(
+    update={
+        "memories": tuple(
+            memory.model_copy(update={"size_bits": 1024}) if memory.name == "rf_1B" else memory
+            for memory in AIMC.memories
+        )
+    }
+)
+WINDOW = Layer(name="window", K=8, C=64, OX=16, OY=4, FX=3, FY=3)
+
+
+def rows_of(unrolling):
+    """Rows with an input of their own, counted one by one."""
+    columns, rows = unrolling.get("D1", {}), unrolling.get("D2", {})
+    count = 1
+    for position, window in (("OX", "FX"), ("OY", "FY")):
+        count *= len({x + fx for x in range(columns.get(position, 1)) for fx in range(rows.get(window, 1))})
+    return count * rows.get("C", 1)
+
+
+@pytest.mark.parametrize("model", ["zigzag", "corrected"])
+@pytest.mark.parametrize(
+    "constraints",
+    [
+        {},
+        {"allowed": {"D1": ["K", "OX", "OY"], "D2": ["C", "FX", "FY"]}},
+        {"allowed": {"D1": ["OX"], "D2": ["C"]}},
+        {"spatial_factors": {"D1": {"OX": [8, 16]}}},
+        {"spatial": {"D1": {"K": 8, "OX": 8}}, "allowed": {"D2": ["C", "FX"]}},
+        {"spatial": {"D1": {"K": 8, "OX": 8}}, "spatial_factors": {"D2": {"C": [4, 8, 16, 32, 64]}}},
+        {"spatial": {"D2": {"C": 32}}, "allowed": {"D1": ["OX"], "D2": ["C", "FX"]}},
+        {"spatial": {"D1": {"OX": 16, "OY": 4}, "D2": {"C": 2}}},
+    ],
+)
+def test_every_input_of_a_diagonal_has_a_row(constraints, model):
+    space = Mapspace.build(WINDOW, DIAGONAL, Constraints(**constraints), model)
+    given = constraints.get("spatial", {}).get("D1", {})
+    diagonals = 0
+    for index in range(len(space.orders)):
+        unrolling = space.spatial(index).unrolling
+        assert rows_of(unrolling) <= 128
+        columns = {dim for dim in unrolling.get("D1", {}) if dim in ("OX", "OY")}
+        assert all(dim in given or dim.replace("O", "F") in unrolling.get("D2", {}) for dim in columns)
+        diagonals += bool(columns)
+        evaluate(WINDOW, DIAGONAL, space.decode(index, 0), model)
+    assert bool(diagonals) == (constraints != {"allowed": {"D1": ["OX"], "D2": ["C"]}})
+
+
+def test_evaluate_refuses_a_diagonal_without_rows():
+    """By the model of ZigZag, which does not ask, it has a cost."""
+    spatial = {"D1": {"K": 8, "OX": 16}, "D2": {"C": 16, "FX": 3}}
+    mapping = Mapping.from_dict({"spatial": spatial, "temporal": [["FY", 3], ["C", 4], ["OY", 4]]})
+    sentence = (
+        "mapping of window on aimc, spatial: 288 rows are needed for the inputs of OX 16 on D1 and C 16 * FX 3 on D2 "
+        "(a diagonal), and the array has 128"
+    )
+    with pytest.raises(MappingError, match=re.escape(sentence)):
+        evaluate(WINDOW, DIAGONAL, mapping)
+    assert evaluate(WINDOW, DIAGONAL, mapping, "zigzag").energy_pj.total > 0
+
+
+def test_a_factor_of_a_diagonal_that_has_no_partner():
+    sentence = (
+        "window on aimc: no spatial mapping satisfies spatial_factors: OX and OY on D1 need FX and FY beside them on "
+        "D2, and rows for all inputs (a diagonal)"
+    )
+    with pytest.raises(SearchError, match=re.escape(sentence)):
+        Mapspace.build(WINDOW, DIAGONAL, Constraints(spatial_factors={"D1": {"OX": [4]}, "D2": {"FX": [1]}}))
+
+
+def test_factors_open_an_array_dimension_that_is_not_fixed():
+    space = constrained(spatial={"D1": {"K": 8}}, spatial_factors={"D2": {"C": [1, 4]}})
+    assert [space.spatial(i).unrolling for i in range(2)] == [{"D1": {"K": 8}, "D2": {"C": 4}}, {"D1": {"K": 8}}]
 
 
 def test_no_loops_allowed_leaves_the_one_mapping_without_unrolling():
@@ -345,6 +431,22 @@ def test_orders_are_those_that_satisfy_the_rules(rules):
     n = len(expected[0])
     assert space.allocations == (math.comb(n + 1, 1) * math.comb(n + 2, 2) ** 2,)
     assert space.size == len(expected) * space.allocations[0]
+
+
+@pytest.mark.parametrize(
+    ("rules", "left"),
+    [
+        ({"innermost": [["K", 4]]}, {4, 8}),
+        ({"outermost": [["K", 8]]}, {8}),
+        ({"innermost": [["K", 2], ["C", 2]]}, {2, 4, 8}),
+    ],
+)
+def test_the_loops_of_a_part_of_the_order_are_all_there(rules, left):
+    """Also where it could be all of the order, and where nothing is left."""
+    space = Mapspace.build(Layer(K=8, C=2), AIMC, Constraints.from_dict(rules))
+    kept = {(row[LOOP_DIMENSIONS.index("K")], row[LOOP_DIMENSIONS.index("C")]) for row in space.remaining.tolist()}
+    assert {k for k, _ in kept} == left
+    assert {c for _, c in kept} == ({2} if ["C", 2] in rules.get("innermost", []) else {1, 2})
 
 
 @pytest.mark.parametrize("model", ["zigzag", "corrected"])
