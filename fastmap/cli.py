@@ -584,8 +584,10 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
     from fastmap import text
-    from fastmap.explanation import explain
+    from fastmap.explanation import count_searches, explain
     from fastmap.loading import load_architecture
 
     workload = _load_workload(options)
@@ -603,7 +605,9 @@ def _explain(options: argparse.Namespace) -> int:
     data = []
     for number, (layer, *others) in enumerate(same.values()):
         on = local.get(layer.name, architecture)
-        found = explain(layer, on, options.objective, options.cost_model, constraints(layer))
+        searches = count_searches(on)
+        with tqdm(total=searches, unit="search", desc=layer.name, disable=None, leave=False) as bar:
+            found = explain(layer, on, options.objective, options.cost_model, constraints(layer), bar.update)
         also = [other.name for other in others]
         if options.json:
             data.append(found.to_dict() | {"also": also})

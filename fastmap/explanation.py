@@ -11,7 +11,7 @@ from fastmap import exploration
 from fastmap.architecture import Architecture, Memory, Port
 from fastmap.comparison import SAME, costing, power_of, value_of
 from fastmap.dimensions import DIRECTIONS, LOOP_DIMENSIONS, OPERANDS, READING
-from fastmap.errors import SearchError
+from fastmap.errors import EmptySpaceError, SearchError
 from fastmap.evaluation import Evaluation
 from fastmap.kernels.problem import IRRELEVANT
 from fastmap.layer import Layer
@@ -24,6 +24,10 @@ from fastmap.result import SearchResult
 # ----------------------------------------------------------------------------------------------------------------------
 
 
+#: How long an explanation searches for one alternative, or for the optimum with twice of one resource.
+SEARCH_SECONDS = 20.0
+
+
 @dataclass(frozen=True)
 class Price:
     """What twice of one resource is worth: the optimum with it, and how much it changes the objective."""
@@ -33,6 +37,7 @@ class Price:
     ports: tuple[str, ...]  #: empty for a capacity
     value: float  #: optimum with twice as much
     change: float  #: relative to the optimum, negative where it gets better
+    gap: float  #: by how much the value may lie above that optimum, at most, relative; 0 where it is proven
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,10 @@ class Alternative:
     operand: str
     memory: str
     optimum: bool  #: the optimum itself is one
-    best: Evaluation | None  #: None: there is no such mapping
+    best: Evaluation | None  #: None: there is no such mapping, or none was found in time
     value: float | None
     change: float | None  #: how much worse, relative to the optimum
+    gap: float | None  #: as that of a ``Price``; None: there is no such mapping; infinite: none was found in time
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,8 @@ class Explanation:
                     "optimum": each.optimum,
                     "value": each.value,
                     "change": each.change,
+                    "gap": None if each.gap == math.inf else each.gap,
+                    "found_in_time": each.gap != math.inf,
                     "mapping": None if each.best is None else each.best.mapping.to_dict(),
                 }
                 for each in self.alternatives
@@ -110,18 +118,21 @@ def explain(
     objective: str = "edp",
     cost_model: str = "corrected",
     constraints: Constraints | None = None,
+    progress: Callable[[], object] | None = None,
 ) -> Explanation:
     """Say why the optimum is as it is.
 
     The price of a resource is found by searching again with twice of it: the capacity of each memory, at the same
     energy per access; the bandwidth of each port, at the same energy per bit and the same smallest word. Ports of a
-    memory whose accesses cost the same energy are widened together.
+    memory whose accesses cost the same energy are widened together. Each of these searches, and those of alternatives,
+    stops after ``SEARCH_SECONDS`` and then gives the best that it has found, and how far from the optimum that may be.
 
     Args:
         layer, architecture: what is mapped on what.
         objective: ``energy``, ``latency``, ``edp``, ``ed2p`` ...
         cost_model: as for ``search``.
         constraints: what to choose from; None: everything.
+        progress: called after each of ``count_searches`` searches.
 
     Raises:
         SearchError: the constraints admit nothing, or nothing fits.
@@ -129,21 +140,29 @@ def explain(
     check_cost_model(cost_model)
     power_of(objective)
 
-    def search(architecture: Architecture, constraints: Constraints | None) -> SearchResult:
-        return exploration.search(layer, architecture, objective, "optimal", cost_model, constraints)
+    def search(
+        architecture: Architecture, constraints: Constraints | None, seconds: float | None = SEARCH_SECONDS
+    ) -> SearchResult:
+        return exploration.search(
+            layer, architecture, objective, "optimal", cost_model, constraints, time_limit=seconds
+        )
 
-    found = search(architecture, constraints)
+    done = progress or (lambda: None)
+    found = search(architecture, constraints, None)
+    done()
     best = costing(found)
     value = value_of(best, objective)
 
     prices = []
     for index, ports in resources(architecture):
         memory = architecture.memories[index]
-        changed = value
+        changed, gap = value, 0.0
         if _may_bind(layer, architecture, memory, ports, objective):
-            changed = value_of(search(_scaled(architecture, index, ports, 2.0), constraints).best[0], objective)
+            again = search(_scaled(architecture, index, ports, 2.0), constraints)
+            changed, gap = value_of(again.best[0], objective), again.gap or 0.0
         names = tuple(memory.ports[port].name for port in ports)
-        prices.append(_price("bandwidth" if ports else "capacity", memory, names, changed, value))
+        prices.append(_price("bandwidth" if ports else "capacity", memory, names, changed, value, gap))
+        done()
     prices.sort(key=lambda price: price.change)
 
     alternatives = []
@@ -151,23 +170,30 @@ def explain(
     for operand in OPERANDS:
         lowest = architecture.memories[architecture.chain(operand)[0]].name
         if operand in kept:
-            alternatives.append(Alternative(operand, lowest, True, best, value, 0.0))
-            continue
-        other: Evaluation | None = None
-        try:
-            other = search(architecture, with_stationary(constraints, lowest, operand)).best[0]
-        except SearchError:
-            alternatives.append(Alternative(operand, lowest, False, None, None, None))
-            continue
-        at = value_of(other, objective)
-        alternatives.append(Alternative(operand, lowest, False, other, at, at / value - 1.0))
+            alternatives.append(Alternative(operand, lowest, True, best, value, 0.0, 0.0))
+        else:
+            try:
+                other = search(architecture, with_stationary(constraints, lowest, operand))
+            except SearchError as error:
+                none = None if isinstance(error, EmptySpaceError) else math.inf
+                alternatives.append(Alternative(operand, lowest, False, None, None, None, none))
+            else:
+                at = value_of(other.best[0], objective)
+                change, gap = at / value - 1.0, other.gap or 0.0
+                alternatives.append(Alternative(operand, lowest, False, other.best[0], at, change, gap))
+        done()
     alternatives.sort(key=lambda each: math.inf if each.change is None else each.change)
     return Explanation(objective, cost_model, best, found, value, tuple(prices), tuple(alternatives))
 
 
-def _price(resource: str, memory: Memory, ports: tuple[str, ...], changed: float, value: float) -> Price:
+def count_searches(architecture: Architecture) -> int:
+    """How many searches an explanation takes, at most."""
+    return 1 + len(resources(architecture)) + len(OPERANDS)
+
+
+def _price(resource: str, memory: Memory, ports: tuple[str, ...], changed: float, value: float, gap: float) -> Price:
     change = changed / value - 1.0
-    return Price(resource, memory.name, ports, changed, 0.0 if abs(change) < SAME else change)
+    return Price(resource, memory.name, ports, changed, 0.0 if abs(change) < SAME else change, gap)
 
 
 def resources(architecture: Architecture) -> list[tuple[int, tuple[int, ...]]]:

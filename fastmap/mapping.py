@@ -173,13 +173,15 @@ class SpatialMapping(Spec):
         """
         if architecture.array.kind == "mac":
             return None
-        columns, rows = list(architecture.array.dimensions)[:2]
-        on_columns, on_rows = (self.unrolling.get(name, {}) for name in (columns, rows))
-        needed = math.prod(factor for dim, factor in on_rows.items() if dim not in DIAGONAL_PARTNER.values())
-        for position, partner in DIAGONAL_PARTNER.items():
-            needed *= on_rows.get(partner, 1) + on_columns.get(position, 1) - 1
+        from fastmap.kernels.array import rows_needed
+        from fastmap.lowering import lower_spatial
+
+        array_dim, loop_dim, factor = lower_spatial(architecture, self.unrolling)
+        needed = int(rows_needed(array_dim, loop_dim, factor, factor))
         if needed <= architecture.array.rows:
             return None
+        columns, rows = list(architecture.array.dimensions)[:2]
+        on_columns, on_rows = (self.unrolling.get(name, {}) for name in (columns, rows))
         words = [
             f"{' * '.join(f'{dim} {factor}' for dim, factor in factors.items())} on {name}"
             for name, factors in (

@@ -18,6 +18,7 @@ from fastmap.architecture import Architecture
 from fastmap.constraints import check_constraints
 from fastmap.dimensions import DIAGONAL_PARTNER, LOOP_DIMENSIONS, OPERANDS
 from fastmap.errors import EmptySpaceError, SearchError
+from fastmap.kernels.array import fill_rows_needed
 from fastmap.kernels.lattice import allowed_states, count_states, fill_lattice, lattice_items
 from fastmap.kernels.problem import MAX_LOOPS, SCRATCH, UNROLLING
 from fastmap.kernels.space import count_orders, describe_candidates
@@ -344,7 +345,7 @@ def _describe(
     multiplicity = np.empty((count, MAX_LOOPS), np.int64)
     unrolling, scratch = new_record(UNROLLING), new_record(SCRATCH)
     describe_candidates(
-        problem, rules, unrolling, scratch, array_dim, loop_dim, candidates, 0, usable, remaining, loops, multiplicity
+        problem, rules, unrolling, scratch, array_dim, loop_dim, candidates, usable, remaining, loops, multiplicity
     )
     return usable, remaining, loops, multiplicity
 
@@ -489,7 +490,9 @@ def _spatial_candidates(
     loop_dim = np.array([LOOP_DIMENSIONS.index(dim) for _, dim in loops], np.int64)
     why = ""
     if architecture.array.kind != "mac" and len(table):
-        table = table[_fits_rows(loops, free, table, architecture.array.rows)]
+        needed = np.empty(len(table))
+        fill_rows_needed(array_dim, loop_dim, table, needed)
+        table = table[_has_partners(loops, free, table) & (needed <= architecture.array.rows)]
         columns, rows = names[:2]
         why = f": OX and OY on {columns} need FX and FY beside them on {rows}, and rows for all inputs (a diagonal)"
     if not len(table):
@@ -501,25 +504,15 @@ def _spatial_candidates(
     return array_dim, loop_dim, table
 
 
-def _fits_rows(loops: list[tuple[int, str]], free: list[bool], table: IntArray, rows: int) -> npt.NDArray[np.bool_]:
-    """Which candidates have rows enough for their inputs (see ``SpatialMapping.diagonal_problem``).
-
-    Output positions that are free to join the columns do so only beside their filter dimension, which lets them share.
+def _has_partners(loops: list[tuple[int, str]], free: list[bool], table: IntArray) -> npt.NDArray[np.bool_]:
+    """Which candidates have, for each output position that is free to join the columns, its filter dimension on the
+    rows, which lets the columns share inputs.
     """
-    at = {loop: position for position, loop in enumerate(loops)}
-
-    def units(loop: tuple[int, str]) -> IntArray | int:
-        return np.maximum(table[:, at[loop]], 1) if loop in at else 1
-
     fits = np.ones(len(table), np.bool_)
-    unpaired = [position for (a, dim), position in at.items() if a == 1 and dim not in DIAGONAL_PARTNER.values()]
-    needed = np.prod(np.maximum(table[:, unpaired], 1), axis=1)
-    for position, partner in DIAGONAL_PARTNER.items():
-        columns = units((0, position))
-        needed *= units((1, partner)) + columns - 1
-        if (0, position) in at and free[at[0, position]]:
-            fits &= (columns == 1) | (table[:, at[1, partner]] > 0 if (1, partner) in at else False)
-    fits &= needed <= rows
+    for position, (a, dim) in enumerate(loops):
+        if a == 0 and dim in DIAGONAL_PARTNER and free[position]:
+            partner = (1, DIAGONAL_PARTNER[dim])
+            fits &= (table[:, position] <= 1) | (table[:, loops.index(partner)] > 0 if partner in loops else False)
     return fits
 
 

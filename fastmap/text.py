@@ -425,7 +425,7 @@ def explanation(found: Explanation, architecture: Architecture, also: Sequence[s
             if price.resource == "capacity"
             else f"bandwidth of {price.memory} ({', '.join(price.ports)})",
             objective_value(price.value, found.objective) if price.change else "",
-            relative(price.change) if price.change else "nothing",
+            (relative(price.change) if price.change else "nothing") + _unproven(price.gap),
         )
         for price in found.prices
     ]
@@ -433,9 +433,10 @@ def explanation(found: Explanation, architecture: Architecture, also: Sequence[s
     for each in found.alternatives:
         what = f"{each.operand} stays in {each.memory}"
         if each.best is None or each.value is None or each.change is None:
-            others.append((what, "", "no such mapping", "", ""))
+            others.append((what, "", "no such mapping" if each.gap is None else "none found in time", "", ""))
             continue
         change = "the optimum" if each.optimum else relative(each.change) if each.change else "as good"
+        change += _unproven(each.gap)
         value = objective_value(each.value, found.objective)
         others.append((what, value, change, spatial(each.best.mapping.spatial), nest(each.best.mapping.temporal)))
     parts = [
@@ -449,6 +450,11 @@ def explanation(found: Explanation, architecture: Architecture, also: Sequence[s
         table(("other dataflows", name, "change", "<spatial mapping", "<loop nest, innermost first"), others, 100),
     ]
     return "\n\n".join(parts)
+
+
+def _unproven(gap: float | None) -> str:
+    """Say how far from the optimum a value may be that was found in limited time."""
+    return f" (or up to {percent(gap / (1.0 + gap))} less)" if gap else ""
 
 
 def macro(report: MacroReport, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._jit import allocating
+from ._jit import allocating, kernel
 from .macro import array_energy_pj, array_energy_total_pj
 from .problem import (
     FRACTIONAL,
@@ -32,8 +32,8 @@ def filled_array(problem, array_dim, loop_dim, factor, units):
     bit-line loop of f filter positions then occupies f + g - 1 rows, where g is the unrolling of its output
     dimension. ZigZag pairs these dimensions in the fixed order FX, C, FY with the factors in the order in which they
     were given, so that {C: 8, FX: 3} and {FX: 3, C: 8} differ, and loops that never have a partner (others) come last.
-    With 4 output columns the first takes (8 + 3) x 3 = 33 rows, fewer than the 8 x (3 + 3) that its inputs need
-    (OWN_PARTNERS).
+    With 4 output columns the first takes (8 + 3) x 3 = 33 rows, fewer than the 8 x (3 + 3) that its inputs need; and
+    {C: 8} takes 8, {C: 8, FX: 1} the 32 that both need (OWN_PARTNERS).
 
     Args:
         factor: int64[n], the loops; 0 stands for one that is not there.
@@ -63,20 +63,21 @@ def filled_array(problem, array_dim, loop_dim, factor, units):
             bit_units[n] = units[j]
             n += 1
     weights = columns * rows
+    if problem.repairs & OWN_PARTNERS:
+        return rows_needed(array_dim, loop_dim, factor, units), columns, weights
     if not diagonal or rows == 1.0:
         return rows, columns, weights
-    paired = bit_dims.copy()
-    if problem.repairs & OWN_PARTNERS == 0:
-        p = 0
-        for d in (FX, C, FY):
-            for i in range(n):
-                if bit_dims[i] == d:
-                    paired[p] = d
-                    p += 1
+    paired = np.empty(N_DIMS, np.int64)
+    p = 0
+    for d in (FX, C, FY):
         for i in range(n):
-            if bit_dims[i] != FX and bit_dims[i] != C and bit_dims[i] != FY:
-                paired[p] = bit_dims[i]
+            if bit_dims[i] == d:
+                paired[p] = d
                 p += 1
+    for i in range(n):
+        if bit_dims[i] != FX and bit_dims[i] != C and bit_dims[i] != FY:
+            paired[p] = bit_dims[i]
+            p += 1
     rows = 1.0
     for i in range(n):
         partner = 1.0
@@ -88,10 +89,38 @@ def filled_array(problem, array_dim, loop_dim, factor, units):
     return rows, columns, weights
 
 
-@allocating
-def rows_needed(problem, array_dim, loop_dim, factor):
-    """Rows of the array that a spatial mapping (int64[n] factors) needs."""
-    return filled_array(problem, array_dim, loop_dim, factor, factor.astype(np.float64))[0]
+@kernel
+def rows_needed(array_dim, loop_dim, factor, units):
+    """Rows of one macro that the inputs need: columns of g output positions share those of f filter positions, so that
+    together they have f + g - 1 (a diagonal).
+
+    Args: as for ``filled_array``.
+    """
+    others, filter_x, filter_y, output_x, output_y = 1.0, 1.0, 1.0, 1.0, 1.0
+    for j in range(factor.size):
+        d = loop_dim[j]
+        if factor[j] == 0:
+            continue
+        if array_dim[j] == WORD_LINES:
+            if d == OX:
+                output_x *= units[j]
+            elif d == OY:
+                output_y *= units[j]
+        elif array_dim[j] == BIT_LINES:
+            if d == FX:
+                filter_x *= units[j]
+            elif d == FY:
+                filter_y *= units[j]
+            else:
+                others *= units[j]
+    return others * (filter_x + output_x - 1.0) * (filter_y + output_y - 1.0)
+
+
+@kernel
+def fill_rows_needed(array_dim, loop_dim, candidates, rows):
+    """``rows_needed`` of each candidate (int64[S, n] factors): float64[S], filled."""
+    for i in range(candidates.shape[0]):
+        rows[i] = rows_needed(array_dim, loop_dim, candidates[i], candidates[i])
 
 
 @allocating

@@ -8,10 +8,10 @@ from ._jit import allocating, kernel
 from .allocate import cuts_fit
 from .cost import LATENCY_CYCLES, N_COSTS, TOTAL_PJ, mapping_cost
 from .goals import COSTED, FRONT, TINY, Found, goal_value, hopeless, is_dominated, least_value
-from .lattice import lies_below, may_follow
+from .lattice import is_still, lies_below, may_follow
 from .problem import IRRELEVANT, MAX_LEVELS, MAX_LOOPS, PARTIAL_X, O
 from .reduce import POINT, offer_front
-from .rules import cuts_even, factors_allowed, reuse_allowed
+from .rules import cuts_even, factors_allowed, reuse_allowed, still_at_top
 
 NO_RUN, FRESH_RUN = -1, -2  # beside the relevances of ``problem``
 
@@ -43,7 +43,7 @@ def cost_chain(
     outermost loops matter: as long as some boundary still has a run of loops of one relevance below it. Behind these
     the order is arbitrary, but for the innermost loop of the segment, which must not be irrelevant to the operands with
     a boundary below it. Every order is built where more depends on it: fractional tiles that may be rounded in two
-    ways, and rules on cuts.
+    ways, and rules on factors and on even cuts.
 
     Args:
         lattice, tables: see ``bounds``.
@@ -62,10 +62,11 @@ def cost_chain(
     boundary = np.empty(at.size, np.int64)
     count = np.zeros(3, np.int64)
     count[O] = 1
-    everything = rules.even != 0 or np.any(rules.bounded != 0) or np.any(rules.stationary != 0)
+    everything = rules.even != 0 or np.any(rules.bounded != 0)
     segment = np.empty(at.size + 1, np.int64)  # states with boundaries, innermost first
     closed = np.zeros(at.size + 1, np.int64)  # operands with a boundary there, as bits
     starts = np.zeros(at.size + 1, np.int64)  # operands for which a level begins there
+    still = np.zeros(at.size + 1, np.int64)  # operands whose tile must not change with the loop below
     segments = 1
     segment[0] = 0
     for j in range(at.size):
@@ -78,6 +79,8 @@ def cost_chain(
         closed[segments - 1] |= 1 << o
         if boundary[j] > 0:
             starts[segments - 1] |= 1 << o
+            if rules.stationary[o, boundary[j] - 1] != 0:
+                still[segments - 1] |= 1 << o
             everything |= tables.sensitive[problem.first_row[o] + boundary[j], at[j]]
     nest_dim, nest_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
     state_at = np.zeros(MAX_LOOPS + 1, np.int64)
@@ -85,6 +88,7 @@ def cost_chain(
     single = np.zeros(MAX_LOOPS + 1, np.bool_)  # the loop below this position is arbitrary
     segment_at = np.zeros(MAX_LOOPS + 1, np.int64)  # segment of the loop below this position
     run = np.full((MAX_LOOPS + 1, 3), NO_RUN, np.int64)  # relevance of the run of loops above this position
+    still_at = np.zeros(MAX_LOOPS + 1, np.int64)  # operands to which the loop below this position must be irrelevant
     cuts = np.zeros((3, MAX_LEVELS), np.int64)
     cost, failure = np.empty(N_COSTS), np.empty(3)
     reachable = np.zeros(states.shape[0] if lattice.ruled else 0, np.bool_)
@@ -157,6 +161,9 @@ def cost_chain(
                 p += 1
             else:
                 segment_at[p] = j - 1 if at_boundary else j
+                still_at[p] = still[j] if at_boundary else 0
+                if p == n:
+                    still_at[p] |= still_at_top(problem, rules)
                 item_at[p] = -1
                 single[p] = not everything
                 for o in range(3):
@@ -174,7 +181,7 @@ def cost_chain(
         item = item_at[p] + 1
         while item < predecessor.shape[1]:
             t = predecessor[state_at[p], item]
-            if t >= 0 and lies_below(lattice, base, t):
+            if t >= 0 and lies_below(lattice, base, t) and is_still(problem, still_at[p], lattice.item_dim[item]):
                 if t == base:
                     break
                 if lattice.ruled:

@@ -229,7 +229,7 @@ def _starts_partial(problem, unrolling, states, contents, level, s):
     return 1 if listed or states[s, REDUCES_ABOVE] != 0.0 else 0
 
 
-@kernel
+@allocating
 def _top_precisions(problem, unrolling, states, contents):
     """Precisions of the output in its top memory to count apart (bits 1 << partial); 2 where that makes no difference.
 

@@ -109,6 +109,25 @@ def lies_below(lattice, s, t):
 
 
 @kernel
+def may_come_last(problem, lattice, s, t, operands):
+    """May the last loop between two states be irrelevant to each of these operands (bits)?"""
+    for item in range(lattice.item_dim.size):
+        below = lattice.predecessor[t, item]
+        if below >= 0 and lies_below(lattice, s, below) and is_still(problem, operands, lattice.item_dim[item]):
+            return True
+    return False
+
+
+@kernel
+def is_still(problem, operands, d):
+    """Is a loop irrelevant to each of these operands (bits)?"""
+    still = True
+    for o in range(3):
+        still &= operands & (1 << o) == 0 or problem.relevance[o, d] == IRRELEVANT
+    return still
+
+
+@kernel
 def all_irrelevant(lattice, o, s, t):
     """Are all loops between two states irrelevant to an operand (s below t)?"""
     return (lattice.packed[t] - lattice.packed[s]) & ~lattice.irrelevant[o] == 0

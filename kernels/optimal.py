@@ -63,8 +63,9 @@ from .goals import (
     hopeless,
     is_dominated,
 )
-from .lattice import all_irrelevant, build_lattice, lies_below, may_follow
+from .lattice import all_irrelevant, build_lattice, lies_below, may_come_last, may_follow
 from .problem import MAX_MEMORIES, I, O, W, unroll
+from .rules import forbid_boundaries, level_possible, still_at_top
 from .traffic import CYCLES, CYCLES_ABOVE, ENERGY_PJ, N_TRAFFIC, fill_content
 
 # How a search of one candidate ended.
@@ -87,6 +88,7 @@ class Chain(NamedTuple):
     opened: Any  #: int64[D, 3], open boundaries of each operand: those below
     outer: Any  #: int64[D], the next state outwards with a boundary
     previous: Any  #: int64[D, 3], state of each operand's last boundary: where its next level ends
+    still: Any  #: int64[D], operands (bits) whose tile must not change with the loop below the last state
     energy_pj: Any  #: float64[D]
     lanes: Any  #: float64[D, LANES]
     mixed: Any  #: float64[D, SLOPES, MIXES]
@@ -162,6 +164,7 @@ def search_candidate(
     fit, sensitive = np.zeros((problem.rows, total), np.bool_), np.zeros((problem.rows, total), np.bool_)
     least = np.empty((MAX_MEMORIES, 3))
     fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj, fit, sensitive, least)
+    forbid_boundaries(problem, rules, states, lattice.predecessor, lattice.item_dim, fit, energy_pj)
     tables = Tables(content, traffic, fit, sensitive)
     energy_to_go = np.empty((total, count_tuples(problem)))
     bounds = new_bounds(problem, lattice, energy_pj, energy_to_go)
@@ -198,6 +201,7 @@ def search_candidate(
     chain.at[0] = chain.outer[0] = complete
     chain.energy_pj[0] = base_pj
     chain.lanes[0] = bounds.base
+    chain.still[0] = still_at_top(problem, rules)
     for o in range(3):
         chain.opened[0, o] = problem.levels[o]
         chain.previous[0, o] = complete
@@ -239,6 +243,7 @@ def search_candidate(
     while True:
         ended, depth = _next_chain(
             problem,
+            rules,
             unrolling,
             lattice,
             tables,
@@ -311,6 +316,7 @@ def search_candidate(
 @kernel
 def _next_chain(
     problem,
+    rules,
     unrolling,
     lattice,
     tables,
@@ -354,7 +360,19 @@ def _next_chain(
                     return NEWS, depth
             expand = False
             _expand(
-                problem, lattice, tables, bounds, fronts, goal, best_known, found, chain, depth, children, statistics
+                problem,
+                rules,
+                lattice,
+                tables,
+                bounds,
+                fronts,
+                goal,
+                best_known,
+                found,
+                chain,
+                depth,
+                children,
+                statistics,
             )
         if children.count[depth] == 0:
             if depth == 0:
@@ -374,7 +392,7 @@ def _next_chain(
             continue
         o, s = children.operand[depth, child], children.state[depth, child]
         depth += 1
-        if not _place(problem, unrolling, lattice, tables, bounds, least, chain, depth, o, s):
+        if not _place(problem, rules, unrolling, lattice, tables, bounds, least, chain, depth, o, s):
             statistics[OVERFULL_CHAINS] += 1
             depth -= 1
             continue
@@ -493,6 +511,7 @@ def _new_chain(problem, total):
         np.zeros((n, 3), np.int64),
         np.zeros(n, np.int64),
         np.zeros((n, 3), np.int64),
+        np.zeros(n, np.int64),
         np.zeros(n),
         np.zeros((n, LANES)),
         np.zeros((n, SLOPES, MIXES)),
@@ -589,9 +608,11 @@ def _fill_least(bounds, chain, children, depth, to_go, s):
 
 
 @kernel
-def _expand(problem, lattice, tables, bounds, fronts, goal, best_known, found, chain, depth, children, statistics):
+def _expand(
+    problem, rules, lattice, tables, bounds, fronts, goal, best_known, found, chain, depth, children, statistics
+):
     """List the boundaries that may come next."""
-    here, closed = chain.at[depth], chain.closed[depth]
+    here, closed, still = chain.at[depth], chain.closed[depth], chain.still[depth]
     opened = chain.opened[depth]
     lanes = bounds.lanes[0]
     total, load = children.lanes, children.loading
@@ -613,6 +634,7 @@ def _expand(problem, lattice, tables, bounds, fronts, goal, best_known, found, c
         )
         loading = chain.loading[depth]
         complete = lattice.allowed.size - 1
+        end = chain.previous[depth, o]
         serial = serial_loading(problem, o, k)
         # Boundaries at one state are placed operand by operand, and none lies further in than state 0.
         last_at_empty = True
@@ -628,6 +650,10 @@ def _expand(problem, lattice, tables, bounds, fronts, goal, best_known, found, c
                 if s != complete and not may_follow(lattice, s, chain.outer[depth], closed | (1 << o)):
                     continue
             elif not lattice.allowed[s] or not lies_below(lattice, s, here) or not may_follow(lattice, s, here, 1 << o):
+                continue
+            if still != 0 and s != here and not may_come_last(problem, lattice, s, here, still):
+                continue
+            if rules.bounded[o] != 0 and not level_possible(problem, rules, lattice.states, o, k, s, end):
                 continue
             lower_pj = chain.energy_pj[depth] + bounds.energy_pj[row, s] + bounds.energy_to_go[s, after]
             statistics[CHAINS] += 1
@@ -717,7 +743,7 @@ def _sink(heap, key, i, count):
 
 
 @kernel
-def _place(problem, unrolling, lattice, tables, bounds, least, chain, depth, o, s):
+def _place(problem, rules, unrolling, lattice, tables, bounds, least, chain, depth, o, s):
     """Extend the chain by a boundary, as its entry ``depth``; does everything still fit?
 
     Args:
@@ -729,9 +755,11 @@ def _place(problem, unrolling, lattice, tables, bounds, least, chain, depth, o, 
     row = problem.first_row[o] + k
     end = chain.previous[below, o]
     chain.at[depth] = s
+    chain.still[depth] = 1 << o if k > 0 and rules.stationary[o, k - 1] != 0 else 0
     if s == chain.at[below]:
         chain.closed[depth] = chain.closed[below] | (1 << o)
         chain.outer[depth] = chain.outer[below]
+        chain.still[depth] |= chain.still[below]
     else:
         chain.closed[depth] = 1 << o
         chain.outer[depth] = chain.at[below]

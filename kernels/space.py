@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ._jit import allocating, kernel
-from .array import rows_needed
 from .lattice import allowed_states, count_states, fill_lattice, lattice_items
 from .problem import FRACTIONAL, MAX_LOOPS, N_DIMS, tensor_size, unroll
 from .traffic import N_STATE, element_bits
@@ -13,14 +12,13 @@ from .traffic import N_STATE, element_bits
 
 @allocating
 def describe_candidates(
-    problem, rules, unrolling, scratch, array_dim, loop_dim, candidates, rows, usable, remaining, loops, counts
+    problem, rules, unrolling, scratch, array_dim, loop_dim, candidates, usable, remaining, loops, counts
 ):
     """Describe every candidate.
 
     Args:
         candidates: int64[S, n], factors of the spatial loops (array_dim, loop_dim).
-        rows: rows of the array, which a diagonal unrolling must not exceed; 0 where there is no such limit.
-        usable: bool[S], filled: the memories hold one tile of each operand, and diagonals fit the rows.
+        usable: bool[S], filled: the memories hold one tile of each operand.
         remaining: int64[S, 8], filled: temporal iterations.
         loops: int64[S], filled; -1 where they are too many, -2 where a fixed order does not multiply to them.
         counts: int64[S, MAX_LOOPS], filled with the multiplicities of the loops, 0 beyond.
@@ -30,8 +28,6 @@ def describe_candidates(
     for i in range(candidates.shape[0]):
         unroll(problem, array_dim, loop_dim, candidates[i], unrolling)
         usable[i] = _fits(problem, unrolling, scratch)
-        if rows > 0 and usable[i]:
-            usable[i] = rows_needed(problem, array_dim, loop_dim, candidates[i]) <= rows
         for d in range(N_DIMS):
             remaining[i, d] = unrolling.remaining[d]
         items, loops[i] = lattice_items(problem, rules, unrolling.remaining, item_dim, item_size, item_count)

@@ -415,6 +415,21 @@ def test_alternatives_keep_their_operand(explained: list[explanation.Explanation
         assert "nothing" in printed
 
 
+def test_what_takes_too_long_is_given_with_its_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, calls = Layer(K=64, C=64, OX=16, OY=16, FX=3, FY=3), []
+    monkeypatch.setattr(explanation, "SEARCH_SECONDS", 1e-9)
+    found = explain(layer, AIMC, "edp", progress=lambda: calls.append(1))
+    assert found.found.optimal
+    assert len(calls) == explanation.count_searches(AIMC)
+    data = json.loads(json.dumps(found.to_dict()))
+    others = [each for each in data["alternatives"] if not each["optimum"]]
+    assert others
+    assert all(not each["found_in_time"] or each["gap"] > 0 for each in others if each["mapping"] is None)
+    assert any(price.gap > 0 for price in found.prices) or any(not each["found_in_time"] for each in others)
+    printed = text.explanation(found, AIMC)
+    assert "less)" in printed or "none found in time" in printed
+
+
 def test_ports_that_share_an_energy_are_widened_together() -> None:
     assert [port_groups(memory) for memory in AIMC.memories[:2]] == [[(0,)], [(0,), (1,)]]
     separate = AIMC.memory("rf_2B")

@@ -343,3 +343,22 @@ def test_points_of_a_front_that_differ_by_rounding_are_those_of_the_earliest_pla
     expected = [(3, 9.0, 7.0), (1, 10.0 * (1 + 1e-15), 5.0), (0, 12.0, 4.0)]
     for order in itertools.permutations(range(5)):
         assert joined(order) == expected
+
+
+@pytest.mark.parametrize(
+    ("constraints", "objective"),
+    [
+        ({"forbidden": {"sram_256KB": ["OX", "OY"]}}, "energy"),
+        ({"forbidden": {"dram": ["C", "FX", "FY"]}}, "latency"),
+        ({"stationary": {"rf_1B": "I"}}, "edp"),
+        ({"stationary": {"rf_2B": "O"}}, "energy"),
+        ({"factors": {"sram_256KB.O": {"OX": {"min": 2}}}}, "energy"),
+        ({"weights_loaded_once": True}, "edp"),
+    ],
+)
+def test_rules_on_levels_prune_before_orders_are_built(constraints: dict[str, Any], objective: str) -> None:
+    layer = load_workload("resnet8")["conv5"]
+    found = search(layer, load_architecture("aimc"), objective, constraints=Constraints.from_dict(constraints))
+    assert found.optimal
+    assert found.statistics["partial_mappings"] < 2e6
+    assert found.statistics["mappings_evaluated"] < 2e5

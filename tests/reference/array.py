@@ -138,8 +138,9 @@ def active_rows(array: Array, layer: Layer, spatial: list) -> float:
     the order of writing, so that partners and factors may be mixed up: {C: 8, FX: 3} with OX: 4 pairs FX with 8 and C
     with 3, (8 + 3) * 3 = 33 rows. For the dimensions that reduce, the order of the set is FX, C, FY, whatever the
     subset. In general it is the order of ``SET_SLOT``, which is exact as long as no two dimensions share a slot
-    (K and OY, C and OX do; they are then taken as written, as are unknown dimensions, last). With own partners, the
-    dimensions are in the order of writing, too.
+    (K and OY, C and OX do; they are then taken as written, as are unknown dimensions, last).
+
+    With own partners, OX on the columns goes with FX and OY with FY, whether these are on the rows or not.
 
     Two cases in which ZigZag crashes are handled by the same formula: a single bit line loop, and an irrelevant
     dimension on the word lines that is in no relation (the batch), which adds no rows.
@@ -147,6 +148,12 @@ def active_rows(array: Array, layer: Layer, spatial: list) -> float:
     loops = dict(spatial).get(array.rows_dim, [])
     rows = product(factor for _, factor in loops)
     on_columns = dict(spatial).get(array.columns_dim, [])
+    if OWN_PARTNERS in layer.repairs:
+        rows = product(factor for dim, factor in loops if dim not in ("FX", "FY"))
+        for position, filter_dim in (("OX", "FX"), ("OY", "FY")):
+            taps = product(factor for dim, factor in loops if dim == filter_dim)
+            rows *= taps + product(factor for dim, factor in on_columns if dim == position) - 1
+        return rows
     diagonal = any(dim in layer.irrelevant["W"] for dim, _ in on_columns)
     if rows == 1 or not diagonal:
         return rows
@@ -161,8 +168,7 @@ def active_rows(array: Array, layer: Layer, spatial: list) -> float:
 
     factors = [factor for _, factor in loops]
     dims = [dim for dim, _ in loops]
-    if OWN_PARTNERS not in layer.repairs:
-        dims.sort(key=lambda dim: SET_SLOT.get(dim, len(SET_SLOT)))
+    dims.sort(key=lambda dim: SET_SLOT.get(dim, len(SET_SLOT)))
     return product(
         factor + (repeated[partner[dim]] - 1 if dim in partner else 0)
         for dim, factor in zip(dims, factors, strict=True)
