@@ -23,6 +23,10 @@ class SearchError(FastmapError):
     """A search cannot be run as asked: the constraints leave nothing, or the space is too large."""
 
 
+class TimeLimitError(SearchError):
+    """No mapping was found in time."""
+
+
 class EmptySpaceError(SearchError):
     """No mapping satisfies the constraints and fits the memories."""
 

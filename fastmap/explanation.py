@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastmap import exploration
 from fastmap.architecture import Architecture, Memory, Port
 from fastmap.comparison import SAME, costing, power_of, value_of
 from fastmap.dimensions import DIRECTIONS, LOOP_DIMENSIONS, OPERANDS, READING
-from fastmap.errors import EmptySpaceError, SearchError
+from fastmap.errors import EmptySpaceError, SearchError, TimeLimitError
 from fastmap.evaluation import Evaluation
 from fastmap.kernels.problem import IRRELEVANT
 from fastmap.layer import Layer
@@ -35,9 +35,9 @@ class Price:
     resource: str  #: ``capacity`` or ``bandwidth``
     memory: str
     ports: tuple[str, ...]  #: empty for a capacity
-    value: float  #: optimum with twice as much
-    change: float  #: relative to the optimum, negative where it gets better
-    gap: float  #: by how much the value may lie above that optimum, at most, relative; 0 where it is proven
+    value: float | None  #: optimum with twice as much; None: no mapping was found in time
+    change: float | None  #: relative to the optimum, negative where it gets better
+    gap: float | None  #: by how much the value may lie above that optimum, at most, relative; 0 where it is proven
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Explanation:
             "moves_per_element": {
                 operand: [dict(each) for each in levels] for operand, levels in self.best.moves.items()
             },
-            "prices": [asdict(price) for price in self.prices],
+            "prices": [asdict(price) | {"gap": _finite(price.gap)} for price in self.prices],
             "alternatives": [
                 {
                     "operand": each.operand,
@@ -102,8 +102,8 @@ class Explanation:
                     "optimum": each.optimum,
                     "value": each.value,
                     "change": each.change,
-                    "gap": None if each.gap == math.inf else each.gap,
-                    "found_in_time": each.gap != math.inf,
+                    "gap": _finite(each.gap),
+                    "found_in_time": each.best is not None or each.gap is None,
                     "mapping": None if each.best is None else each.best.mapping.to_dict(),
                 }
                 for each in self.alternatives
@@ -153,47 +153,61 @@ def explain(
     best = costing(found)
     value = value_of(best, objective)
 
+    def again(on: Architecture, chosen: Constraints | None) -> _Again:
+        """Search once more."""
+        try:
+            other = search(on, chosen)
+        except EmptySpaceError:
+            return _Again(None, None, None, None)
+        except TimeLimitError:
+            return _Again(None, None, None, math.inf)
+        changed = value_of(other.best[0], objective)
+        change = changed / value - 1.0
+        gap = math.inf if other.gap is None else other.gap
+        return _Again(other.best[0], changed, 0.0 if abs(change) < SAME else change, gap)
+
+    same = _Again(best, value, 0.0, 0.0)
     prices = []
     for index, ports in resources(architecture):
         memory = architecture.memories[index]
-        changed, gap = value, 0.0
-        if _may_bind(layer, architecture, memory, ports, objective):
-            again = search(_scaled(architecture, index, ports, 2.0), constraints)
-            changed, gap = value_of(again.best[0], objective), again.gap or 0.0
+        binds = _may_bind(layer, architecture, memory, ports, objective)
+        twice = again(_scaled(architecture, index, ports, 2.0), constraints) if binds else same
         names = tuple(memory.ports[port].name for port in ports)
-        prices.append(_price("bandwidth" if ports else "capacity", memory, names, changed, value, gap))
+        resource = "bandwidth" if ports else "capacity"
+        prices.append(Price(resource, memory.name, names, twice.value, twice.change, twice.gap))
         done()
-    prices.sort(key=lambda price: price.change)
+    prices.sort(key=lambda price: price.change or 0.0)
 
     alternatives = []
     kept = stationary(layer, architecture, best)
     for operand in OPERANDS:
         lowest = architecture.memories[architecture.chain(operand)[0]].name
-        if operand in kept:
-            alternatives.append(Alternative(operand, lowest, True, best, value, 0.0, 0.0))
-        else:
-            try:
-                other = search(architecture, with_stationary(constraints, lowest, operand))
-            except SearchError as error:
-                none = None if isinstance(error, EmptySpaceError) else math.inf
-                alternatives.append(Alternative(operand, lowest, False, None, None, None, none))
-            else:
-                at = value_of(other.best[0], objective)
-                change, gap = at / value - 1.0, other.gap or 0.0
-                alternatives.append(Alternative(operand, lowest, False, other.best[0], at, change, gap))
+        other = same if operand in kept else again(architecture, with_stationary(constraints, lowest, operand))
+        alternatives.append(
+            Alternative(operand, lowest, operand in kept, other.best, other.value, other.change, other.gap)
+        )
         done()
     alternatives.sort(key=lambda each: math.inf if each.change is None else each.change)
     return Explanation(objective, cost_model, best, found, value, tuple(prices), tuple(alternatives))
 
 
+class _Again(NamedTuple):
+    """What another search found, see ``Alternative``."""
+
+    best: Evaluation | None
+    value: float | None
+    change: float | None
+    gap: float | None
+
+
+def _finite(gap: float | None) -> float | None:
+    """JSON knows no infinity."""
+    return None if gap == math.inf else gap
+
+
 def count_searches(architecture: Architecture) -> int:
     """How many searches an explanation takes, at most."""
     return 1 + len(resources(architecture)) + len(OPERANDS)
-
-
-def _price(resource: str, memory: Memory, ports: tuple[str, ...], changed: float, value: float, gap: float) -> Price:
-    change = changed / value - 1.0
-    return Price(resource, memory.name, ports, changed, 0.0 if abs(change) < SAME else change, gap)
 
 
 def resources(architecture: Architecture) -> list[tuple[int, tuple[int, ...]]]:

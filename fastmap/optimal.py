@@ -14,7 +14,7 @@ import numpy as np
 from fastmap.control import Control, available_threads
 from fastmap.counting import count_valid
 from fastmap.dimensions import LOOP_DIMENSIONS, OPERANDS
-from fastmap.errors import EmptySpaceError, SearchError
+from fastmap.errors import EmptySpaceError, SearchError, TimeLimitError
 from fastmap.evaluation import array_clock_ns
 from fastmap.exhaustive import candidate_energies_pj, nothing_fits, run_threads
 from fastmap.kernels import goals
@@ -87,7 +87,7 @@ def solve_space(
             )
         raise EmptySpaceError(nothing_fits(space))
     if not solver.found and solver.timed_out and not control.stopped:
-        raise SearchError(
+        raise TimeLimitError(
             f"{space.layer.name} on {space.architecture.name}: no mapping was found within the time limit of "
             f"{time_limit:g} s"
         )

@@ -19,13 +19,14 @@ the thread that made them, and handed over as they stand in the file.
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import re
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,37 @@ class Part:
     rows: int
 
 
+class _Output(io.FileIO):
+    """A file for HDF5, which cannot close a file that it cannot write: errors wait here to be raised by ``check``."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of it, or nothing any more once something has gone wrong."""
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        try:
+            while self.error is None and rest:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the file's size, as far as the disk has room for it."""
+        try:
+            if self.error is None:
+                super().truncate(size)
+        except OSError as error:
+            self.error = error
+        return size or 0
+
+    def check(self) -> None:
+        """Raise the first error there was."""
+        if self.error is not None:
+            raise self.error
+
+
 class RowWriter:
     """Writes the rows of one unit. Several threads may each have one."""
 
@@ -79,7 +111,8 @@ class RowWriter:
         self.path = path
         self.count = 0
         self._temporary = path.with_name(f"{path.name}.tmp")
-        self.file = h5py.File(self._temporary, "w")
+        self._output = _Output(self._temporary, "w+")
+        self.file = h5py.File(self._output, "w")
         self._datasets = {
             name: self.file.create_dataset(
                 f"rows/{name}",
@@ -120,6 +153,7 @@ class RowWriter:
             data = compress(self._waiting[name])
             dataset.resize((self.count + self._waiting_rows,))
             dataset.id.write_direct_chunk((self.count,), data)
+        self._output.check()
         self.count += self._waiting_rows
         self._waiting_rows = 0
 
@@ -132,15 +166,16 @@ class RowWriter:
 
     def discard(self) -> None:
         """Leave no trace."""
-        with suppress(OSError, RuntimeError):  # on a full disk, HDF5 may fail to write what it still holds
-            self.file.close()
+        self.file.close()
+        self._output.close()
         self._temporary.unlink(missing_ok=True)
 
     def publish(self) -> None:
         """Bring the file to disk and give it its name."""
         self.file.close()
-        with open(self._temporary, "r+b") as file:  # Windows brings nothing to disk that is open for reading
-            os.fsync(file.fileno())
+        self._output.check()
+        os.fsync(self._output.fileno())
+        self._output.close()
         os.replace(self._temporary, self.path)
         sync_folder(self.path.parent)
 

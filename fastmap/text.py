@@ -419,16 +419,15 @@ def explanation(found: Explanation, architecture: Architecture, also: Sequence[s
         for operand, levels in found.best.moves.items()
         for level in levels
     ]
-    prices = [
-        (
-            f"capacity of {price.memory}"
-            if price.resource == "capacity"
-            else f"bandwidth of {price.memory} ({', '.join(price.ports)})",
-            objective_value(price.value, found.objective) if price.change else "",
-            (relative(price.change) if price.change else "nothing") + _unproven(price.gap),
-        )
-        for price in found.prices
-    ]
+    prices = []
+    for price in found.prices:
+        ports = f" ({', '.join(price.ports)})" if price.ports else ""
+        what = f"{price.resource} of {price.memory}{ports}"
+        if price.value is None:
+            prices.append((what, "", "none found in time"))
+            continue
+        value = objective_value(price.value, found.objective) if price.change else ""
+        prices.append((what, value, (relative(price.change) if price.change else "nothing") + _unproven(price.gap)))
     others = []
     for each in found.alternatives:
         what = f"{each.operand} stays in {each.memory}"
@@ -454,7 +453,9 @@ def explanation(found: Explanation, architecture: Architecture, also: Sequence[s
 
 def _unproven(gap: float | None) -> str:
     """Say how far from the optimum a value may be that was found in limited time."""
-    return f" (or up to {percent(gap / (1.0 + gap))} less)" if gap else ""
+    if not gap:
+        return ""
+    return " (not proven)" if gap == math.inf else f" (or up to {percent(gap / (1.0 + gap))} less)"
 
 
 def macro(report: MacroReport, name: str) -> str:

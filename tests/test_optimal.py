@@ -349,7 +349,7 @@ def test_points_of_a_front_that_differ_by_rounding_are_those_of_the_earliest_pla
     ("constraints", "objective"),
     [
         ({"forbidden": {"sram_256KB": ["OX", "OY"]}}, "energy"),
-        ({"forbidden": {"dram": ["C", "FX", "FY"]}}, "latency"),
+        ({"forbidden": {"sram_256KB.O": ["K", "OX"]}}, "latency"),
         ({"stationary": {"rf_1B": "I"}}, "edp"),
         ({"stationary": {"rf_2B": "O"}}, "energy"),
         ({"factors": {"sram_256KB.O": {"OX": {"min": 2}}}}, "energy"),
