@@ -29,8 +29,8 @@ from fastmap.result import OBJECTIVES, Points, SearchResult, exponent_of
 
 #: Mappings that a first look at a spatial mapping costs: the more the more promising it is, but at least so many.
 FIRST_LOOK, LEAST_LOOK = 2000, 25
-#: Partial mappings that it bounds at most.
-LOOK_CHAINS = 10_000
+#: Partial mappings that it bounds at most: so many at the 64 most promising, half of that at the next 64 ...
+LOOK_CHAINS, LEAST_CHAINS = 10_000, 1_000
 
 #: How many points of a bounding front take as long to fill as one partial mapping takes to bound: about.
 POINTS_PER_CHAIN = 20.0
@@ -331,7 +331,7 @@ class Solver:
             others,
             found,
             max(LEAST_LOOK, FIRST_LOOK // (1 + place)) if self.looking else 0,
-            LOOK_CHAINS,
+            max(LEAST_CHAINS, LOOK_CHAINS // (1 + place // 64)),
             statistics,
             self.control.halt,
         )
