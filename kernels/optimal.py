@@ -300,6 +300,10 @@ def search_candidate(
             statistics,
             control,
         )
+        if control[0] != 0:  # perhaps not all orders of this chain, which may be the last
+            return STOPPED, root_lower, found
+        if statistics[COSTED] > last_costed:
+            return PAUSED, root_lower, found
         if bounds.lanes[0] > 0:
             _watch(problem, lattice, tables, bounds, scratch, chain, depth)
         if goal.kind == FRONT and statistics[CHAINS] >= next_slopes:

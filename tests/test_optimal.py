@@ -174,6 +174,35 @@ def test_optimal_equals_exhaustive(block: int, first_look: int, monkeypatch: pyt
     assert searched > 50
 
 
+def test_optimal_equals_exhaustive_under_several_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among them a space whose first look stops within the last order of loops that it has left (seed 114812)."""
+    searched = 0
+    for seed in range(114800, 114900):
+        pick = random.Random(seed).choice
+        first_look = pick((1, 2000))
+        monkeypatch.setattr("fastmap.optimal.FIRST_LOOK", first_look)
+        monkeypatch.setattr("fastmap.optimal.LEAST_LOOK", min(first_look, 25))
+        layer_data, hardware = random_problem(pick, SMALL)
+        try:
+            layer, architecture = problems.read_layer(layer_data), problems.read_architecture(hardware)
+        except InputError:  # memories that are not listed innermost first
+            continue
+        rules: dict[str, Any] = {}
+        for _ in range(pick((1, 2, 3))):
+            for name, rule in random_rules(pick, layer, architecture).items():
+                together = isinstance(rule, dict) and name in rules
+                rules[name] = rules[name] | rule if together else rule
+        space = build(
+            layer, architecture, rules | {"max_spatial_mappings": 5}, pick(("corrected", "corrected", "zigzag"))
+        )
+        if space is None or space.size > 1_000_000:
+            continue
+        everything = outcome(space, Options("edp", "exhaustive", threads=1))
+        check_optimal(space, everything, (seed, rules))
+        searched += not isinstance(everything, str)
+    assert searched > 30
+
+
 def test_the_second_look_leaves_out_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here the energy and latency of spatial mappings rank otherwise than the two together, which pruning goes by."""
     monkeypatch.setattr("fastmap.optimal.FIRST_LOOK", 1)
