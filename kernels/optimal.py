@@ -70,7 +70,7 @@ from .traffic import CYCLES, CYCLES_ABOVE, ENERGY_PJ, N_TRAFFIC, fill_content
 
 # How a search of one candidate ended.
 DONE, STOPPED, PAUSED, TOO_WIDE = range(4)
-COMPLETE, NEWS = range(4, 6)  # why it goes on elsewhere
+COMPLETE, NEWS = range(4, 6)  # how ``_next_chain`` may end, too
 
 NO_LIMIT = 2**62
 

@@ -121,7 +121,7 @@ def forbid_boundaries(problem, rules, states, predecessor, item_dim, fit, energy
                         whole = states[s, SIZE + d] == states[states.shape[0] - 1, SIZE + d]
                         allowed &= whole or problem.relevance[W, d] != IRRELEVANT
                 if rules.bounded[o] != 0:
-                    allowed &= _factors_possible(problem, rules, states, o, k, s)
+                    allowed &= _still_factors_possible(problem, rules, states, o, k, s)
                 if not allowed:
                     fit[row, s] = False
                     energy_pj[row, s] = np.inf
@@ -164,22 +164,21 @@ def _keep_between(states, row, d, low, high, fit, energy_pj):
 
 
 @kernel
-def _factors_possible(problem, rules, states, o, k, s):
-    """May the levels below boundary k at state s, and those above, keep within the bounds on their factors?"""
+def _still_factors_possible(problem, rules, states, o, k, s):
+    """May the levels below boundary k at state s, and those above, keep within the bounds on their factors of
+    dimensions that are irrelevant to the operand? The cut may lie further in, behind fewer of their loops.
+    """
     for d in range(N_DIMS):
-        least_below, most_below, least_above, most_above = 1.0, 1.0, 1.0, 1.0
+        if problem.relevance[o, d] != IRRELEVANT:
+            continue
+        least_below, most_above = 1.0, 1.0
         for level in range(problem.levels[o]):
             if level < k:
                 least_below *= rules.least[o, level, d]
-                most_below *= rules.most[o, level, d]
             else:
-                least_above *= rules.least[o, level, d]
                 most_above *= rules.most[o, level, d]
         below = states[s, SIZE + d]
-        above = states[states.shape[0] - 1, SIZE + d] / below
-        if below < least_below or above > most_above:
-            return False
-        if problem.relevance[o, d] != IRRELEVANT and (below > most_below or above < least_above):
+        if below < least_below or states[states.shape[0] - 1, SIZE + d] / below > most_above:
             return False
     return True
 
