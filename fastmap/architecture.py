@@ -26,6 +26,7 @@ from fastmap._spec import (
 )
 from fastmap.dimensions import DIRECTIONS, OPERANDS, READING
 from fastmap.errors import InputError
+from fastmap.macro import unfit_option
 from fastmap.technology import DEFAULT, SAME_DELAYS, Technology, load_technology
 
 Operand = Literal["W", "I", "O"]
@@ -149,6 +150,10 @@ class Array(Spec):
     #: Share of input bits that switch in a cycle, and of weight bits that are not zero; energies go with them.
     input_toggle_rate: Share = 1.0
     weight_density: Share = 1.0
+    #: The two bits that enter a row of a digital array per cycle are one radix-4 Booth digit.
+    booth_encoding: bool = False
+    #: Components after which pipeline registers stand, so that the clock is the slowest stage's.
+    pipeline_after: tuple[Literal["mults", "adcs", "adders_regular", "adders_pv"], ...] = ()
     #: Whose variant of the macro model: that of ZigZag 3.9.1, of zigzag-imc, or of the paper (ICCAD 2023).
     macro_model: Literal["zigzag", "zigzag-imc", "paper"] = "zigzag"
     #: Energy of one multiply-accumulate and area of one unit, of a plain MAC array.
@@ -189,6 +194,16 @@ class Array(Spec):
                 f"the rows of a digital array must be a power of two, at least 2, for its adder trees, not {self.rows}",
                 ("dimensions", list(self.dimensions)[1]),
             )
+        unfit = unfit_option(
+            self.kind,
+            self.activation_bits,
+            self.weight_bits,
+            self.bits_per_cycle,
+            self.booth_encoding,
+            self.pipeline_after,
+        )
+        if unfit is not None:
+            raise RuleError(unfit[1], unfit[:1])
         joined = {"analog": "weight_bits", "digital": "bits_per_cycle"}.get(self.kind)  # by place-value adders
         if joined is not None and (bits := getattr(self, joined)) & (bits - 1):
             raise RuleError(

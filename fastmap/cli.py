@@ -197,6 +197,7 @@ def _parser() -> Parser:
     macro = _command(commands, "macro", _macro, "energy, clock, area and peak figures of an array")
     macro.add_argument("arch", nargs="+", metavar="ARCH", help="architectures: zoo names or files")
     macro.add_argument("--variant", metavar="MODEL", help="zigzag, zigzag-imc or paper (default: the architecture's)")
+    model_commands.macro_options(macro, "the architecture's")
     model_commands.technology_options(macro)
 
     model_commands.add(functools.partial(_command, commands))
@@ -727,8 +728,10 @@ def _macro(options: argparse.Namespace) -> int:
     architectures = _architectures(options.arch, "macro")
     nodes = [model_commands.technology(options, each.technology) for each in architectures]
     model_commands.warn(*nodes)
+    chosen = {"booth_encoding": options.booth_encoding, "pipeline_after": options.pipeline_after}
     reports = [
-        architecture_report(each, options.variant, node) for each, node in zip(architectures, nodes, strict=True)
+        architecture_report(each, options.variant, node, **chosen)
+        for each, node in zip(architectures, nodes, strict=True)
     ]
     if options.json:
         data = {a.name: report.to_dict() for a, report in zip(architectures, reports, strict=True)}

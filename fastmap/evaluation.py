@@ -31,6 +31,7 @@ from fastmap.kernels.traffic import (
 )
 from fastmap.layer import Layer
 from fastmap.lowering import lower, lower_macro, lower_spatial, lower_technology, lower_variant, new_record
+from fastmap.macro import components
 from fastmap.mapping import Loop, Mapping, SpatialMapping
 
 
@@ -413,7 +414,8 @@ def _array_breakdown_pj(
         activations,
         0.0,
     )
-    return {**{name: float(value) for name, value in energy._asdict().items()}, "local_bl_precharging": precharging_pj}
+    parts = components(energy, architecture.array.pipeline_after)
+    return {**parts, "local_bl_precharging": precharging_pj}
 
 
 def _misfit(layer: Layer, architecture: Architecture, failure: Any, greedy: bool) -> str:

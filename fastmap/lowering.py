@@ -15,6 +15,7 @@ from fastmap.errors import InputError
 from fastmap.kernels import macro as macro_kernels
 from fastmap.kernels import problem as problem_kernels
 from fastmap.layer import Layer
+from fastmap.macro import pipeline_mask
 
 IntArray = npt.NDArray[np.int64]
 
@@ -203,6 +204,8 @@ def lower_macro(architecture: Architecture) -> Any:
         cells_area_mm2=architecture.cells.area_mm2,
         input_toggle_rate=array.input_toggle_rate,
         weight_density=array.weight_density,
+        booth_encoding=array.booth_encoding,
+        pipeline=pipeline_mask(array.pipeline_after),
     )
 
 

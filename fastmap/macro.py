@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastmap.architecture import Architecture
-    from fastmap.kernels.macro import Macro
+    from fastmap.kernels.macro import Area, ArrayEnergy, Clock, Macro
     from fastmap.kernels.macro import Technology as Constants
     from fastmap.technology import Technology
 
@@ -20,6 +21,9 @@ __all__ = ["VARIANTS", "MacroReport", "architecture_report", "macro_report"]
 
 #: Names of the macro model's variants; the index is the constant that kernels take.
 VARIANTS = ("zigzag", "zigzag-imc", "paper")
+
+#: Components that take time, in the order of signals.
+SIGNALS = ("mults", "adcs", "adders_regular", "adders_pv", "accumulators")
 
 _KINDS = ("analog", "digital")
 
@@ -32,6 +36,7 @@ class MacroReport:
         variant: name of the macro model.
         energy_per_cycle_pj: energy by component and `total`.
         clock_ns: delay by component and `total`, the clock period.
+        stages_ns: delay by component of each pipeline stage; the slowest one is the clock period.
         area_mm2: area by component and `total`.
         macs_per_cycle: multiply-accumulates per cycle, a fraction if activations take several cycles.
         energy_per_mac_fj: energy per multiply-accumulate.
@@ -43,6 +48,7 @@ class MacroReport:
     variant: str
     energy_per_cycle_pj: dict[str, float]
     clock_ns: dict[str, float]
+    stages_ns: tuple[dict[str, float], ...]
     area_mm2: dict[str, float]
     macs_per_cycle: float
     energy_per_mac_fj: float
@@ -69,6 +75,8 @@ def macro_report(
     cells_area_mm2: float = 0.0,
     input_toggle_rate: float = 1.0,
     weight_density: float = 1.0,
+    booth_encoding: bool = False,
+    pipeline_after: Sequence[str] = (),
     variant: str = "zigzag",
     technology: Technology | Constants | str | Path | None = None,
 ) -> MacroReport:
@@ -88,6 +96,12 @@ def macro_report(
         cells_area_mm2: area of the cells at one position.
         input_toggle_rate: share of input bits that switch in a cycle; the paper takes 1.
         weight_density: share of weight bits that are not zero; the paper takes 1.
+        booth_encoding: the two bits that enter a row of a digital macro per cycle are one radix-4 Booth digit (DIMC1,
+            ISSCC 2022 15.5): one multiplier a position and one adder tree a column, one bit wider, for both, and no
+            place-value adders. What codes the digits is not counted.
+        pipeline_after: components (see :func:`pipeline_places`) after which a row of registers stands. The clock is
+            then the slowest stage's; the registers cost area, and energy in every cycle. The cycles in which the
+            pipeline fills are left out of latencies.
         variant: `zigzag`, `zigzag-imc` or `paper`.
         technology: a technology, its zoo name or file, or bare constants, whose range is not known and not checked;
             28 nm at 0.9 V if not given.
@@ -100,18 +114,27 @@ def macro_report(
     macro = _checked_macro(
         kind, columns, rows, banks, activation_bits, weight_bits, bits_per_cycle, adc_bits, group_depth, cells_area_mm2
     )
+    unfit = unfit_option(
+        kind, macro.activation_bits, macro.weight_bits, macro.bits_per_cycle, booth_encoding, pipeline_after
+    )
+    if unfit is not None:
+        raise InputError(unfit[1])
     macro = macro._replace(
         input_toggle_rate=_share("input_toggle_rate", input_toggle_rate),
         weight_density=_share("weight_density", weight_density),
+        booth_encoding=booth_encoding,
+        pipeline=pipeline_mask(pipeline_after),
     )
     code = VARIANTS.index(_choice("variant", variant, VARIANTS))
     node = technology if isinstance(technology, kernels.Technology) else _constants(technology, macro)
     peak = kernels.peak(macro, node, code)
+    clock = kernels.clock_ns(macro, node, code)
     return MacroReport(
         variant=variant,
-        energy_per_cycle_pj={**peak.energy._asdict(), "total": peak.energy_per_cycle_pj},
-        clock_ns=kernels.clock_ns(macro, node, code)._asdict(),
-        area_mm2=kernels.area_mm2(macro, node, code)._asdict(),
+        energy_per_cycle_pj={**components(peak.energy, pipeline_after), "total": peak.energy_per_cycle_pj},
+        clock_ns=clock._asdict(),
+        stages_ns=_stages(clock, pipeline_after),
+        area_mm2=components(kernels.area_mm2(macro, node, code), pipeline_after),
         macs_per_cycle=peak.macs_per_cycle,
         energy_per_mac_fj=peak.energy_per_mac_fj,
         tops=peak.tops,
@@ -121,9 +144,15 @@ def macro_report(
 
 
 def architecture_report(
-    architecture: Architecture, variant: str | None = None, technology: Technology | None = None
+    architecture: Architecture,
+    variant: str | None = None,
+    technology: Technology | None = None,
+    *,
+    booth_encoding: bool | None = None,
+    pipeline_after: Sequence[str] | None = None,
 ) -> MacroReport:
-    """Compute the peak figures of an architecture's array, by its own variant and technology unless others are given.
+    """Compute the peak figures of an architecture's array, by its own variant, technology and options unless others
+    are given.
 
     Raises:
         InputError: the array is a plain MAC array, or outside of what the model covers.
@@ -146,9 +175,86 @@ def architecture_report(
         cells_area_mm2=architecture.cells.area_mm2,
         input_toggle_rate=array.input_toggle_rate,
         weight_density=array.weight_density,
+        booth_encoding=array.booth_encoding if booth_encoding is None else booth_encoding,
+        pipeline_after=array.pipeline_after if pipeline_after is None else pipeline_after,
         variant=array.macro_model if variant is None else variant,
         technology=technology or architecture.technology,
     )
+
+
+def pipeline_places(
+    kind: str, activation_bits: int, weight_bits: int, bits_per_cycle: int, booth_encoding: bool
+) -> tuple[str, ...]:
+    """Return the components of a macro after which pipeline registers can stand.
+
+    Numbers come out of them, unlike out of analog multipliers, and another component follows.
+    """
+    joined = weight_bits if kind == "analog" else 1 if booth_encoding else bits_per_cycle
+    signals = ["adcs"] if kind == "analog" else ["mults", "adders_regular"]
+    if joined > 1:
+        signals.append("adders_pv")
+    if bits_per_cycle < activation_bits:
+        signals.append("accumulators")
+    return tuple(signals[:-1])
+
+
+def unfit_option(
+    kind: str,
+    activation_bits: int,
+    weight_bits: int,
+    bits_per_cycle: int,
+    booth_encoding: bool,
+    pipeline_after: Sequence[str],
+) -> tuple[str, str] | None:
+    """Return which of the last two a macro, or plain MAC array, cannot have, and a sentence."""
+    if booth_encoding and (kind != "digital" or bits_per_cycle != 2):
+        other = {"analog": "an analog one", "mac": "a plain MAC array"}.get(kind, f"one that takes {bits_per_cycle}")
+        return "booth_encoding", (
+            f"Booth encoding is for digital macros that take 2 bits_per_cycle, one radix-4 digit, not for {other}"
+        )
+    places: tuple[str, ...] = ()
+    if kind != "mac":
+        places = pipeline_places(kind, activation_bits, weight_bits, bits_per_cycle, booth_encoding)
+    for index, name in enumerate(pipeline_after):
+        if name not in places:
+            return "pipeline_after", (
+                f"pipeline registers can stand after {', '.join(places) or 'none of its components'} of this array, "
+                f"not after {name}"
+            )
+        if name in pipeline_after[:index]:
+            return "pipeline_after", f"names {name} twice"
+    return None
+
+
+def pipeline_mask(pipeline_after: Sequence[str]) -> int:
+    """Return the kernels' form of where pipeline registers stand."""
+    from fastmap.kernels import macro as kernels
+
+    places = {
+        "mults": kernels.AFTER_MULTS,
+        "adcs": kernels.AFTER_SUMS,
+        "adders_regular": kernels.AFTER_SUMS,
+        "adders_pv": kernels.AFTER_PLACE_VALUE,
+    }
+    return sum(places[name] for name in pipeline_after)
+
+
+def components(parts: ArrayEnergy | Area, pipeline_after: Sequence[str]) -> dict[str, float]:
+    """Return a breakdown by name; `pipeline_registers` are part of it where there is a pipeline."""
+    found = {name: float(value) for name, value in parts._asdict().items()}
+    if not pipeline_after:
+        del found["pipeline_registers"]
+    return found
+
+
+def _stages(clock: Clock, pipeline_after: Sequence[str]) -> tuple[dict[str, float], ...]:
+    stages: list[dict[str, float]] = [{}]
+    for name in SIGNALS:
+        if (delay_ns := getattr(clock, name)) > 0:
+            stages[-1][name] = delay_ns
+        if name in pipeline_after:
+            stages.append({})
+    return tuple(stages)
 
 
 def _checked_macro(

@@ -53,6 +53,7 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
         "--input-toggle-rate", type=float, default=1.0, metavar="SHARE", help="of input bits (default: 1)"
     )
     peak.add_argument("--weight-density", type=float, default=1.0, metavar="SHARE", help="of weight bits (default: 1)")
+    macro_options(peak, "none")
     peak.add_argument("--memory", default="cacti_28nm", metavar="SOURCE", help="costs of cells and buffer, see memory")
     peak.add_argument("--variant", default="paper", metavar="MODEL", help="paper (default), zigzag-imc or zigzag")
     technology_options(peak)
@@ -105,6 +106,21 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     size.add_argument("--size-bits", type=int, metavar="N")
     size.add_argument("--size-kib", type=int, metavar="N")
     memory.add_argument("--width-bits", type=int, required=True, metavar="N", help="bits of a word")
+
+
+def macro_options(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add options of the macro that searches take from an architecture file."""
+    parser.add_argument(
+        "--booth-encoding",
+        action=argparse.BooleanOptionalAction,
+        help=f"2 bits a cycle enter a digital macro as one Booth digit (default: {default})",
+    )
+    parser.add_argument(
+        "--pipeline-after",
+        nargs="*",
+        metavar="COMPONENT",
+        help=f"pipeline registers after mults, adcs, adders_regular or adders_pv (default: {default})",
+    )
 
 
 def technology_options(parser: argparse.ArgumentParser) -> None:
@@ -176,6 +192,8 @@ def _peak(options: argparse.Namespace) -> int:
         group_depth=options.group_depth,
         input_toggle_rate=options.input_toggle_rate,
         weight_density=options.weight_density,
+        booth_encoding=bool(options.booth_encoding),
+        pipeline_after=options.pipeline_after or (),
         memory=options.memory,
         variant=options.variant,
         technology=node,

@@ -24,6 +24,8 @@ __all__ = ["BITS_PER_CYCLE", "PAPER_SIZES", "PeakPoint", "SystemPeak", "peak_poi
 PAPER_SIZES = (32, 64, 128, 256, 512, 1024)
 #: Input bits that enter a row in a cycle, in the paper.
 BITS_PER_CYCLE = {"analog": 2, "digital": 1}
+#: Components after which pipeline registers may stand in some macro of each kind.
+STAGE_ENDS = {"analog": ("adcs", "adders_pv"), "digital": ("mults", "adders_regular", "adders_pv")}
 #: Buffer of the paper.
 BUFFER_BITS = 256 * 1024 * 8
 
@@ -62,6 +64,8 @@ class PeakPoint:
     weight_bits: int
     bits_per_cycle: int
     adc_bits: float | None
+    booth_encoding: bool
+    pipeline_after: tuple[str, ...]
     macro: MacroReport
     system: SystemPeak
 
@@ -81,6 +85,8 @@ def peak_points(
     bits: Sequence[int] = (8,),
     bits_per_cycle: Sequence[int] = (),
     adc_bits: Sequence[float] = (),
+    booth_encoding: bool = False,
+    pipeline_after: Sequence[str] = (),
     **common: Any,
 ) -> list[PeakPoint]:
     """Return the peaks of all combinations; `common` goes to :func:`peak_point`.
@@ -89,7 +95,11 @@ def peak_points(
         bits: of activations and weights.
         bits_per_cycle: left out: those of the paper (`BITS_PER_CYCLE`).
         adc_bits: resolutions of analog macros; left out: the paper's rule (:func:`paper_adc_bits`).
+        booth_encoding: of digital macros.
+        pipeline_after: see :func:`fastmap.macro.macro_report`; what only another of the kinds has is not for a macro.
     """
+    ends = {kind: STAGE_ENDS.get(kind, ()) for kind in kinds}
+    of_any = [name for names in ends.values() for name in names]
     points = []
     for size, width, kind in itertools.product(sizes, bits, kinds):
         serial: Sequence[int | None] = bits_per_cycle or (None,)
@@ -103,6 +113,8 @@ def peak_points(
                     weight_bits=width,
                     bits_per_cycle=each,
                     adc_bits=resolution,
+                    booth_encoding=booth_encoding and (kind == "digital" or "digital" not in kinds),
+                    pipeline_after=[name for name in pipeline_after if name in ends[kind] or name not in of_any],
                     **common,
                 )
             )
@@ -122,6 +134,8 @@ def peak_point(
     output_bits: int = 8,
     input_toggle_rate: float = 1.0,
     weight_density: float = 1.0,
+    booth_encoding: bool = False,
+    pipeline_after: Sequence[str] = (),
     buffer_bits: int = BUFFER_BITS,
     memory: str | Path = DEFAULT_SRAM,
     variant: str = "paper",
@@ -133,8 +147,9 @@ def peak_point(
         kind: `analog` or `digital`.
         size: cells along the word line, hence size / weight_bits output channels; and rows, each with `group_depth`
             weights.
-        bits_per_cycle: left out: that of the paper (`BITS_PER_CYCLE`).
+        bits_per_cycle: left out: that of the paper (`BITS_PER_CYCLE`), or of one Booth digit.
         adc_bits: of an analog macro; left out: :func:`paper_adc_bits`.
+        booth_encoding, pipeline_after: see :func:`fastmap.macro.macro_report`.
         output_bits: width of an output in its register and in the buffer.
         buffer_bits: size of the SRAM; its word holds the inputs or the outputs of all banks, whichever is wider.
         memory: source of the costs of cells and buffer, see `fastmap.memory_costs`.
@@ -155,7 +170,9 @@ def peak_point(
             raise InputError(f"{name} must be a positive whole number, not {count}")
     node = load_technology(DEFAULT if technology is None else technology)
     columns, rows = size // weight_bits, size
-    serial = BITS_PER_CYCLE[kind] if bits_per_cycle is None else bits_per_cycle
+    serial = bits_per_cycle
+    if serial is None:
+        serial = 2 if booth_encoding else BITS_PER_CYCLE[kind]
     if kind == "analog" and adc_bits is None:
         adc_bits = paper_adc_bits(rows, serial)
     name = f"{kind} macro of {size} x {size} cells"
@@ -173,6 +190,8 @@ def peak_point(
         cells_area_mm2=cells.area_mm2 / (columns * rows),
         input_toggle_rate=input_toggle_rate,
         weight_density=weight_density,
+        booth_encoding=booth_encoding,
+        pipeline_after=pipeline_after,
         variant=variant,
         technology=node,
     )
@@ -213,6 +232,8 @@ def peak_point(
         weight_bits,
         serial,
         None if kind == "digital" else adc_bits,
+        booth_encoding,
+        tuple(pipeline_after),
         macro,
         system,
     )

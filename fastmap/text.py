@@ -476,7 +476,11 @@ def macro(report: MacroReport, name: str) -> str:
         for component in (*names, "total")
         if any(data[key].get(component) for key, _ in columns)
     ]
-    return "\n".join(parts) + table(("component", *(title for _, title in columns)), rows)
+    found = "\n".join(parts) + table(("component", *(title for _, title in columns)), rows)
+    if len(report.stages_ns) > 1:
+        stages = [(" + ".join(stage), f"{sum(stage.values()):.5g}") for stage in report.stages_ns]
+        found += "\n\n" + table(("pipeline stage", "ns"), stages)
+    return found
 
 
 #: Metrics of a comparison with chips -> how a person calls them.
@@ -484,21 +488,24 @@ METRIC_NAMES = {"energy_per_mac_fj": "energy, fJ per MAC", "clock_ns": "clock, n
 
 
 def validation(chips: Sequence[ChipValidation]) -> str:
-    """Chips that the macro model is compared with: three models beside what is reported, and breakdowns."""
+    """Chips that the macro model is compared with: four models beside what is reported, and breakdowns."""
     rows = []
     for metric, title in METRIC_NAMES.items():
         for chip in chips:
             reported = getattr(chip.reported, metric)
             if reported is None:
                 continue
-            ratios = [percent(chip.ratio[model][metric]) for model in ("model", "generic", "generic_switching")]
+            ratios = [percent(ratio[metric]) for ratio in chip.ratio.values()]
             excluded = " *" if metric == "energy_per_mac_fj" and not chip.energy_comparable else ""
             rows.append((chip.name + excluded, title, f"{reported:.4g}", f"{getattr(chip.model, metric):.4g}", *ratios))
-    header = ("chip", "<metric", "reported", "model", "model/reported", "generic", "generic, switching")
+    header = (
+        "chip", "<metric", "reported", "model", "model/reported", "generic", "generic, switching", "generic, options",
+    )  # fmt: skip
     parts = [table(header, rows)]
     legend = [
         "model: the chip's own structure; generic: the macro of its array, 28 nm constants, everything switches;",
-        "generic, switching: with the chip's node, and its share of inputs that toggle and weights that are not zero",
+        "generic, switching: with the chip's node, and its share of inputs that toggle and weights that are not zero;",
+        "generic, options: with its Booth encoding and pipeline registers, too",
     ]
     if any(not chip.energy_comparable for chip in chips):
         legend.append("* its switching or operands are not known: left out of the mean of energies")
@@ -525,12 +532,12 @@ def _mean_mismatches(chips: Sequence[ChipValidation]) -> list[str]:
         if kept:
             means = [
                 percent(sum(abs(chip.ratio[model][metric] - 1) for chip in kept) / len(kept))
-                for model in ("model", "generic", "generic_switching")
+                for model in ("model", "generic", "generic_switching", "generic_options")
             ]
             name, _ = title.split(",")
             lines.append(
                 f"mean mismatch of {name} over {', '.join(chip.name for chip in kept)}: {means[0]} "
-                f"(generic {means[1]}, switching {means[2]})"
+                f"(generic {means[1]}, switching {means[2]}, options {means[3]})"
             )
     return lines
 
@@ -602,6 +609,10 @@ def peaks(points: Sequence[PeakPoint]) -> str:
         macro, system = point.macro, point.system
         adc = "-" if point.adc_bits is None else f"{point.adc_bits:g}"
         operands = f"{point.activation_bits}x{point.weight_bits}, {point.bits_per_cycle} a cycle"
+        if point.booth_encoding:
+            operands += ", Booth"
+        if point.pipeline_after:
+            operands += f", {len(macro.stages_ns)} stages"
         rows.append(
             (
                 name,

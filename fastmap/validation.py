@@ -1,9 +1,9 @@
 """The macro model against published chips: what is reported, and what the model says.
 
-Each of the chips that the model was fitted on is modelled three times: by its own structure (`fastmap.chip`), and by
-the generic macro of its array, once as the authors publish it (28 nm constants at the chip's supply, everything
-switching) and once with the chip's node, toggle rate and weight density. Further chips, which nobody fitted anything
-to, are modelled by the generic macro alone.
+Each of the chips that the model was fitted on is modelled four times: by its own structure (`fastmap.chip`), and by the
+generic macro of its array, as the authors publish it (28 nm constants at the chip's supply, everything switching), with
+the chip's node, toggle rate and weight density, and with its Booth encoding and pipeline registers, too. Further chips,
+which nobody fitted anything to, are modelled by the generic macro alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fastmap._spec import Bits, Count, Name, Positive, Spec, listed, shown
 from fastmap.chip import ChipCosts, Reported, chip_costs
 from fastmap.errors import InputError
 from fastmap.loading import load_architecture, load_chip
-from fastmap.macro import MacroReport, macro_report
+from fastmap.macro import MacroReport, architecture_report, macro_report
 from fastmap.memory_costs import DEFAULT_SRAM, sram_cost
 from fastmap.readers.source import parse_document
 from fastmap.technology import DEFAULT, Technology, load_technology
@@ -83,6 +83,7 @@ class ChipValidation:
     stage_ns: dict[str, float]
     generic: Figures
     generic_switching: Figures
+    generic_options: Figures
     ratio: dict[str, dict[str, float]]
     notes: tuple[str, ...]
 
@@ -125,32 +126,20 @@ def validate_chip(name_or_path: str | Path) -> ChipValidation:
         weight_density=array.weight_density,
     )
 
-    def generic(node: Technology, input_toggle_rate: float, weight_density: float) -> MacroReport:
-        return macro_report(
-            kind=array.kind,
-            columns=array.columns,
-            rows=array.rows,
-            banks=array.banks,
-            activation_bits=array.activation_bits,
-            weight_bits=array.weight_bits,
-            bits_per_cycle=array.bits_per_cycle,
-            adc_bits=array.adc_bits,
-            group_depth=architecture.cell_group_depth,
-            cells_area_mm2=architecture.cells.area_mm2,
-            input_toggle_rate=input_toggle_rate,
-            weight_density=weight_density,
-            variant="zigzag-imc",
-            technology=node,
-        )
+    def generic(node: Technology, **changes: Any) -> Figures:
+        changed = architecture.model_copy(update={"array": array.model_copy(update=changes)})
+        return _of_macro(architecture_report(changed, "zigzag-imc", node))
 
+    plain = {"booth_encoding": False, "pipeline_after": ()}
     try:
         published = load_technology(DEFAULT).at(supply_v=technology.supply_v)
     except InputError:  # a supply of the chip's own technology, where the 28 nm constants do not hold
         published = technology
     models = {
         "model": _of_chip(costs),
-        "generic": _of_macro(generic(published, 1.0, 1.0)),
-        "generic_switching": _of_macro(generic(technology, array.input_toggle_rate, array.weight_density)),
+        "generic": generic(published, input_toggle_rate=1.0, weight_density=1.0, **plain),
+        "generic_switching": generic(technology, **plain),
+        "generic_options": generic(technology),
     }
     reported = _reported(chip.reported)
     return ChipValidation(

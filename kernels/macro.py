@@ -30,6 +30,10 @@ VARIANT_ZIGZAG_IMC = 1
 #: accumulated. (Precharging of cell groups, of which the paper has none, is as in the others.)
 VARIANT_PAPER = 2
 
+#: Bits of `Macro.pipeline`, in the order of signals: pipeline registers stand after the multipliers, after the column
+#: sums (ADCs or adder trees), after the place-value adders.
+AFTER_MULTS, AFTER_SUMS, AFTER_PLACE_VALUE = 1, 2, 4
+
 
 class Technology(NamedTuple):
     """Constants of a CMOS node: a NAND2 gate calibrates all logic, the ADC and DAC have fits of their own."""
@@ -111,6 +115,10 @@ class Macro(NamedTuple):
     #: Share of input bits that switch in a cycle, and of weight bits that are not zero; the paper takes 1 for both.
     input_toggle_rate: float = 1.0
     weight_density: float = 1.0
+    #: The two bits that enter a row of a digital macro per cycle are one radix-4 Booth digit.
+    booth_encoding: bool = False
+    #: Where pipeline registers stand: ``AFTER_`` constants, added up.
+    pipeline: int = 0
 
 
 class ArrayEnergy(NamedTuple):
@@ -124,10 +132,14 @@ class ArrayEnergy(NamedTuple):
     adders_regular: float
     adders_pv: float
     accumulators: float
+    pipeline_registers: float
 
 
 class Clock(NamedTuple):
-    """Delay by component and the clock period, their sum (one unpipelined cycle), ns. Cells and DACs take no time."""
+    """Delay by component and the clock period, ns: their sum, or that of the slowest pipeline stage.
+
+    Cells, DACs and registers take no time.
+    """
 
     adcs: float
     mults: float
@@ -146,6 +158,7 @@ class Area(NamedTuple):
     adders_regular: float
     adders_pv: float
     accumulators: float
+    pipeline_registers: float
     total: float
 
 
@@ -373,15 +386,34 @@ def cycles_per_activation(macro: Macro) -> float:
 
 
 @formula
+def digits_per_cycle(macro: Macro) -> int:
+    """Digits in which the input of a cycle enters a row of a digital macro: bits, or one Booth digit.
+
+    Each has multipliers and an adder tree of its own.
+    """
+    return 1 if macro.booth_encoding else macro.bits_per_cycle
+
+
+@formula
+def product_bits(macro: Macro) -> int:
+    """Width of the product of a weight and a digit: a Booth digit, of -2 to 2, adds a bit.
+
+    So it is in DIMC1 (ISSCC 2022 15.5) as the authors model it: one 1-bit multiplier for each weight bit, and a tree
+    one bit wider. What codes the digits and negates the weights is not counted.
+    """
+    return macro.weight_bits + 1 if macro.booth_encoding else macro.weight_bits
+
+
+@formula
 def column_sum_bits(macro: Macro) -> float:
     """Width of the sum over rows: what the ADC or the adder tree gives."""
-    return macro.adc_bits if macro.is_analog else macro.weight_bits + math.log2(macro.rows)
+    return macro.adc_bits if macro.is_analog else product_bits(macro) + math.log2(macro.rows)
 
 
 @formula
 def place_value_inputs(macro: Macro) -> int:
-    """Column sums that the place-value adder joins: one per weight bit (analog) or per activation bit (digital)."""
-    return macro.weight_bits if macro.is_analog else macro.bits_per_cycle
+    """Column sums that the place-value adder joins: one per weight bit (analog) or per digit of the input (digital)."""
+    return macro.weight_bits if macro.is_analog else digits_per_cycle(macro)
 
 
 @formula
@@ -413,6 +445,19 @@ def accumulator_energy_bits(macro: Macro, variant: int) -> float:
     return accumulator_bits(macro)
 
 
+@formula
+def pipeline_bits(macro: Macro) -> float:
+    """Pipeline registers of one column: the bits that cross from stage to stage."""
+    bits = 0.0
+    if macro.pipeline & AFTER_MULTS:
+        bits += float(macro.rows) * digits_per_cycle(macro) * product_bits(macro)
+    if macro.pipeline & AFTER_SUMS:
+        bits += place_value_inputs(macro) * column_sum_bits(macro)
+    if macro.pipeline & AFTER_PLACE_VALUE:
+        bits += place_value_bits(macro)
+    return bits
+
+
 # Energy, clock, area
 
 
@@ -431,11 +476,12 @@ def array_energy_pj(
 
     What a partly filled array costs: ADCs, bit lines, adders and accumulators run for mapped columns, bit lines with
     all their rows; DACs and analog multipliers run for mapped rows, multipliers across all columns; digital multipliers
-    run across all columns and for all rows (zigzag) or mapped rows (zigzag-imc, paper).
+    run across all columns and for all rows (zigzag) or mapped rows (zigzag-imc, paper). Pipeline registers run for
+    mapped columns, with all their rows.
 
     What does not switch costs nothing, as the authors' validation scripts count it: multipliers, and the adders of a
     digital macro, switch in proportion to the inputs that toggle and the weights that are not zero; bit lines, ADCs and
-    adders of an analog one in proportion to the weights. DACs and accumulators always run.
+    adders of an analog one in proportion to the weights. DACs, accumulators and pipeline registers always run.
 
     Args:
         macro: parameters of the macro.
@@ -467,10 +513,10 @@ def array_energy_pj(
         analog_bl_addition = bit_line_energy_pj(technology) * macro.weight_bits * macro.rows * column_cycles * adding
     else:
         multiplier_rows = macro.rows if variant == VARIANT_ZIGZAG else mapped_rows
-        multipliers = float(macro.bits_per_cycle) * macro.weight_bits * macro.columns * multiplier_rows
+        multipliers = float(digits_per_cycle(macro)) * macro.weight_bits * macro.columns * multiplier_rows
         tree_rows = mapped_rows if variant == VARIANT_ZIGZAG else adder_rows
-        tree_pj = adder_tree_energy_pj(technology, macro.rows, macro.weight_bits, tree_rows)
-        adders_regular = tree_pj * macro.bits_per_cycle * column_cycles * adding
+        tree_pj = adder_tree_energy_pj(technology, macro.rows, product_bits(macro), tree_rows)
+        adders_regular = tree_pj * digits_per_cycle(macro) * column_cycles * adding
 
     accumulators = 0.0
     if has_accumulator(macro):
@@ -487,6 +533,7 @@ def array_energy_pj(
         adders_regular,
         place_value_pj * column_cycles * adding,
         accumulators,
+        register_energy_pj(technology) * pipeline_bits(macro) * column_cycles,
     )
 
 
@@ -502,6 +549,7 @@ def array_energy_total_pj(energy: ArrayEnergy) -> float:
         + energy.adders_regular
         + energy.adders_pv
         + energy.accumulators
+        + energy.pipeline_registers
     )
 
 
@@ -526,7 +574,8 @@ def clock_ns(macro: Macro, technology: Technology, variant: int) -> Clock:
     """Clock period and its parts, ns.
 
     The variants differ in the ripple of the analog place-value adder (over the weight bits; zigzag-imc and the paper:
-    over the ADC's bits too) and in the accumulator (`accumulator_delay_ns`).
+    over the ADC's bits too) and in the accumulator (`accumulator_delay_ns`). Registers take no time, and the cycles in
+    which a pipeline fills, one less than it has stages once a layer, are left out of all latencies.
     """
     inputs = place_value_inputs(macro)
     carry_bits = inputs - 1.0
@@ -537,7 +586,7 @@ def clock_ns(macro: Macro, technology: Technology, variant: int) -> Clock:
         if variant != VARIANT_ZIGZAG:
             carry_bits += macro.adc_bits
     else:
-        adders_regular = adder_tree_delay_ns(technology, macro.rows, macro.weight_bits)
+        adders_regular = adder_tree_delay_ns(technology, macro.rows, product_bits(macro))
     mults = multiplier_delay_ns(technology)
     adders_pv = place_value_delay_ns(technology, inputs, carry_bits)
 
@@ -545,9 +594,15 @@ def clock_ns(macro: Macro, technology: Technology, variant: int) -> Clock:
     if has_accumulator(macro):
         accumulators = accumulator_delay_ns(technology, variant, accumulator_bits(macro) - place_value_bits(macro))
 
-    return Clock(
-        adcs, mults, adders_regular, adders_pv, accumulators, adcs + mults + adders_regular + adders_pv + accumulators
-    )
+    delays = (mults, adcs + adders_regular, adders_pv, accumulators)
+    slowest = 0.0
+    stage = 0.0
+    for i in range(len(delays)):
+        stage += delays[i]
+        slowest = max(slowest, stage)
+        if macro.pipeline >> i & 1:
+            stage = 0.0
+    return Clock(adcs, mults, adders_regular, adders_pv, accumulators, slowest)
 
 
 @kernel
@@ -565,9 +620,9 @@ def area_mm2(macro: Macro, technology: Technology, variant: int) -> Area:
     if macro.is_analog:
         adcs = adc_area_mm2(technology, macro.adc_bits) * macro.weight_bits * words
     else:
-        multipliers *= macro.bits_per_cycle
-        tree_adders = adder_tree_adders(macro.rows, macro.weight_bits)
-        adders_regular = full_adder_mm2 * tree_adders * macro.bits_per_cycle * words
+        multipliers *= digits_per_cycle(macro)
+        tree_adders = adder_tree_adders(macro.rows, product_bits(macro))
+        adders_regular = full_adder_mm2 * tree_adders * digits_per_cycle(macro) * words
     mults = multiplier_area_mm2(technology) * multipliers
     adders_pv = full_adder_mm2 * place_value_adders(place_value_inputs(macro), column_sum_bits(macro)) * words
     accumulators = 0.0
@@ -575,6 +630,7 @@ def area_mm2(macro: Macro, technology: Technology, variant: int) -> Area:
         accumulators = (full_adder_mm2 + register_area_mm2(technology)) * accumulator_bits(macro) * words
     elif variant == VARIANT_PAPER:
         accumulators = register_area_mm2(technology) * accumulator_bits(macro) * words
+    pipeline_registers = register_area_mm2(technology) * pipeline_bits(macro) * words
     return Area(
         cells,
         adcs,
@@ -582,7 +638,8 @@ def area_mm2(macro: Macro, technology: Technology, variant: int) -> Area:
         adders_regular,
         adders_pv,
         accumulators,
-        cells + adcs + mults + adders_regular + adders_pv + accumulators,
+        pipeline_registers,
+        cells + adcs + mults + adders_regular + adders_pv + accumulators + pipeline_registers,
     )
 
 
