@@ -122,7 +122,7 @@ def macro_report(
     macro = macro._replace(
         input_toggle_rate=_share("input_toggle_rate", input_toggle_rate),
         weight_density=_share("weight_density", weight_density),
-        booth_encoding=booth_encoding,
+        booth_encoding=bool(booth_encoding),
         pipeline=pipeline_mask(pipeline_after),
     )
     code = VARIANTS.index(_choice("variant", variant, VARIANTS))
@@ -207,22 +207,22 @@ def unfit_option(
     pipeline_after: Sequence[str],
 ) -> tuple[str, str] | None:
     """Return which of the last two a macro, or plain MAC array, cannot have, and a sentence."""
-    if booth_encoding and (kind != "digital" or bits_per_cycle != 2):
-        other = {"analog": "an analog one", "mac": "a plain MAC array"}.get(kind, f"one that takes {bits_per_cycle}")
+    if kind == "mac" and (booth_encoding or pipeline_after):
+        key = "booth_encoding" if booth_encoding else "pipeline_after"
+        return key, "a plain MAC array has no components that this could change"
+    if booth_encoding and (kind == "analog" or bits_per_cycle != 2):
+        other = "an analog one" if kind == "analog" else f"one that takes {bits_per_cycle}"
         return "booth_encoding", (
             f"Booth encoding is for digital macros that take 2 bits_per_cycle, one radix-4 digit, not for {other}"
         )
-    places: tuple[str, ...] = ()
-    if kind != "mac":
-        places = pipeline_places(kind, activation_bits, weight_bits, bits_per_cycle, booth_encoding)
+    places = pipeline_places(kind, activation_bits, weight_bits, bits_per_cycle, booth_encoding)
     for index, name in enumerate(pipeline_after):
         if name not in places:
             return "pipeline_after", (
-                f"pipeline registers can stand after {', '.join(places) or 'none of its components'} of this array, "
-                f"not after {name}"
+                f"pipeline registers can stand after {', '.join(places) or 'nothing'} in this macro, not after {name}"
             )
         if name in pipeline_after[:index]:
-            return "pipeline_after", f"names {name} twice"
+            return "pipeline_after", f"pipeline registers can stand once after {name}, not twice"
     return None
 
 

@@ -62,6 +62,7 @@ _MODELS = {
     "model": ("own structure", "o", BLUE, True),
     "generic": ("generic macro, everything switches", "s", ORANGE, False),
     "generic_switching": ("generic macro, node and switching of the chip", "D", GREEN, False),
+    "generic_options": ("generic macro, its Booth encoding and pipeline, too", "^", PURPLE, False),
 }
 
 
@@ -128,7 +129,7 @@ def draw_peaks(points: Sequence[PeakPoint], path: str | Path) -> None:
             {name: value * factor for name, value in _joined(point, "energy_per_cycle_pj").items()}
             for point, factor in zip(points, per_mac, strict=True)
         ],
-        "clock, ns": [point.macro.clock_ns for point in points],
+        "clock, ns": [_slowest_stage_ns(point) for point in points],
         "share of the macro's area": [_shares(point.macro.area_mm2) for point in points],
         "share of the area with buffers": [_shares(_joined(point, "area_mm2")) for point in points],
     }
@@ -255,6 +256,12 @@ def _joined(point: PeakPoint, quantity: str) -> dict[str, float]:
     """Components of a macro and of what is around it, and their total."""
     inside, outside = getattr(point.macro, quantity), getattr(point.system, quantity)
     return {name: value for name, value in (inside | outside).items() if name != "macro"}
+
+
+def _slowest_stage_ns(point: PeakPoint) -> dict[str, float]:
+    """Delays of the components that make the clock."""
+    slowest = max(point.macro.stages_ns, key=lambda stage: sum(stage.values()))
+    return {name: delay_ns for name, delay_ns in point.macro.clock_ns.items() if name in slowest}
 
 
 def _shares(parts: Mapping[str, float]) -> dict[str, float]:

@@ -198,7 +198,8 @@ def test_layers_cover_what_full_use_does_not() -> None:
 @st.composite
 def macros(draw: st.DrawFn, *, kind: bool | None = None) -> Macro:
     is_analog = draw(st.booleans()) if kind is None else kind
-    serial = draw(st.integers(0, 3))
+    booth_encoding = not is_analog and draw(st.booleans())
+    serial = 1 if booth_encoding else draw(st.integers(0, 3))
     return Macro(
         is_analog=is_analog,
         columns=draw(st.integers(1, 256)),
@@ -212,6 +213,8 @@ def macros(draw: st.DrawFn, *, kind: bool | None = None) -> Macro:
         cells_area_mm2=draw(st.floats(0, 1e-3)),
         input_toggle_rate=draw(st.floats(0.1, 1)),
         weight_density=draw(st.floats(0.1, 1)),
+        booth_encoding=booth_encoding,
+        pipeline=draw(st.integers(0, 7)),
     )
 
 
@@ -331,7 +334,7 @@ def test_worked_example() -> None:
     """The small analog macro that was worked out by hand: 4 columns, 4 rows, 4-bit operands and ADC, 2 bits a cycle."""
     macro = Macro(True, 4, 4, 1, 4, 4, 2, 4.0, 1, 0.0)
     energy = model.array_energy_pj(macro, TECHNOLOGY_28NM, VARIANT_ZIGZAG, 4, 4, 4, 18.0, 0.0)
-    expected = [0, 11.664, 186.74343936, 0.653184, 0.653184, 0, 8.817984, 8.817984]
+    expected = [0, 11.664, 186.74343936, 0.653184, 0.653184, 0, 8.817984, 8.817984, 0]
     assert tuple(energy) == pytest.approx(expected, rel=TOLERANCE)
     assert model.clock_ns(macro, TECHNOLOGY_28NM, VARIANT_ZIGZAG).total == pytest.approx(3.93596, rel=TOLERANCE)
 
@@ -359,7 +362,7 @@ def best_rows(technology: model.Technology, largest: int) -> int:
     best, best_tops_per_watt = 0, 0.0
     rows = 2
     while rows <= largest:
-        macro = Macro(False, 16, rows, 1, 8, 8, 1, 0.0, 1, 0.0, 1.0, 1.0)
+        macro = Macro(False, 16, rows, 1, 8, 8, 1, 0.0, 1, 0.0, 1.0, 1.0, False, 0)
         value = model.peak(macro, technology, VARIANT_ZIGZAG).tops_per_watt
         if value > best_tops_per_watt:
             best, best_tops_per_watt = rows, value
@@ -391,6 +394,7 @@ def test_report_as_dictionary() -> None:
         "variant",
         "energy_per_cycle_pj",
         "clock_ns",
+        "stages_ns",
         "area_mm2",
         "macs_per_cycle",
         "energy_per_mac_fj",
