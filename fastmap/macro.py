@@ -98,7 +98,8 @@ def macro_report(
         weight_density: share of weight bits that are not zero; the paper takes 1.
         booth_encoding: the two bits that enter a row of a digital macro per cycle are one radix-4 Booth digit (DIMC1,
             ISSCC 2022 15.5): one multiplier a position and one adder tree a column, one bit wider, for both, and no
-            place-value adders. What codes the digits is not counted.
+            place-value adders. What codes the digits is not counted, nor the further digit that inputs without a sign
+            would take.
         pipeline_after: components (see :func:`pipeline_places`) after which a row of registers stands. The clock is
             then the slowest stage's; the registers cost area, and energy in every cycle. The cycles in which the
             pipeline fills are left out of latencies.

@@ -96,7 +96,7 @@ def peak_points(
         bits_per_cycle: left out: those of the paper (`BITS_PER_CYCLE`).
         adc_bits: resolutions of analog macros; left out: the paper's rule (:func:`paper_adc_bits`).
         booth_encoding: of digital macros.
-        pipeline_after: see :func:`fastmap.macro.macro_report`; what only another of the kinds has is not for a macro.
+        pipeline_after: see :func:`fastmap.macro.macro_report`; each macro takes those of its kind.
     """
     ends = {kind: STAGE_ENDS.get(kind, ()) for kind in kinds}
     of_any = [name for names in ends.values() for name in names]
