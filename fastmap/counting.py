@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from fastmap.control import Control, available_threads
 from fastmap.dimensions import LOOP_DIMENSIONS
@@ -42,10 +43,8 @@ def count_valid(
     control = control or Control()
     if space.constraints.allocation == "greedy":
         return _enumerate(space, threads, control)
-    chosen, times = _distinct(space)
-    digits = np.array(
-        [-(-(space.orders[i] * space.allocations[i]).bit_length() // DIGIT_BITS) for i in chosen.tolist()], np.int64
-    )
+    chosen, times, alike = _distinct(space)
+    digits = np.array([_digits(space.orders[i] * space.allocations[i]) for i in chosen.tolist()], np.int64)
     candidates = space.candidates[chosen]
     counts = np.zeros((len(chosen), int(digits.max())), np.uint64)
     workers = min(threads or available_threads(), len(chosen))
@@ -65,6 +64,7 @@ def count_valid(
                 space.array_dim,
                 space.loop_dim,
                 candidates,
+                alike,
                 digits,
                 first,
                 min(first + CHUNK, len(chosen)),
@@ -88,8 +88,14 @@ def count_valid(
     return total
 
 
-def _distinct(space: Mapspace) -> tuple[IntArray, IntArray]:
-    """Spatial mappings that count differently (int64[n], indices), and how many there are of each (int64[n]).
+def _digits(most: int) -> int:
+    """Digits for a number up to this; one that fits 64 bits is not divided."""
+    return 1 if most.bit_length() <= 64 else -(-most.bit_length() // DIGIT_BITS)
+
+
+def _distinct(space: Mapspace) -> tuple[IntArray, IntArray, npt.NDArray[np.bool_]]:
+    """Spatial mappings that count differently (int64[n], indices), how many there are of each (int64[n]), and which are
+    their own mirror images (bool[n]).
 
     Where x and y play the same role in a layer, one that unrolls along x is worth its mirror image along y.
     """
@@ -97,7 +103,8 @@ def _distinct(space: Mapspace) -> tuple[IntArray, IntArray]:
     mirrored = [(a, MIRROR.get(LOOP_DIMENSIONS[d], LOOP_DIMENSIONS[d])) for a, d in loops]
     images = [(a, LOOP_DIMENSIONS.index(d)) for a, d in mirrored]
     if not loops or not _is_symmetric(space) or set(images) != set(loops):
-        return np.arange(len(space.orders)), np.ones(len(space.orders), np.int64)
+        n = len(space.orders)
+        return np.arange(n), np.ones(n, np.int64), np.zeros(n, np.bool_)
     candidates = space.candidates
     image = candidates[:, [loops.index(each) for each in images]]
     differs = candidates != image
@@ -107,7 +114,7 @@ def _distinct(space: Mapspace) -> tuple[IntArray, IntArray]:
     _, chosen, times = np.unique(
         np.where(larger[:, None], image, candidates), axis=0, return_index=True, return_counts=True
     )
-    return chosen, times
+    return chosen, times, ~differs[chosen].any(axis=1)
 
 
 def _is_symmetric(space: Mapspace) -> bool:

@@ -21,7 +21,7 @@ import numpy as np
 from ._jit import allocating, kernel
 from .allocate import fits, held_bits
 from .lattice import allowed_states, count_states, fill_lattice, lattice_items
-from .problem import IRRELEVANT, MAX_LEVELS, MAX_LOOPS, MAX_MEMORIES, N_DIMS, O, W, unroll
+from .problem import IRRELEVANT, MAX_LEVELS, MAX_LOOPS, MAX_MEMORIES, N_DIMS, O, W, mirrored, unroll
 from .traffic import N_STATE, REDUCES_ABOVE, SIZE, element_bits, tile_content
 
 DIGIT_BITS = 48  # 64 loops to go on with and 8 x 8 x 8 cuts at one point: at most 2**15 terms before carrying
@@ -55,11 +55,12 @@ class Labels(NamedTuple):
 
 @allocating
 def count_candidates(
-    problem, rules, unrolling, array_dim, loop_dim, candidates, digits, first, stop, counts, control, progress
+    problem, rules, unrolling, array_dim, loop_dim, candidates, alike, digits, first, stop, counts, control, progress
 ):
     """Count the mappings of the candidates first..stop-1.
 
     Args:
+        alike: bool[S], whether x and y play the same role.
         digits: int64[S], digits of each count.
         counts: uint64[S, D], filled, lowest digit first.
         control: int64[1], set to nonzero by anybody to stop.
@@ -82,13 +83,40 @@ def count_candidates(
         fill_lattice(problem, rules, items, item_dim, item_size, item_count, states, successor)
         allowed_states(rules, states, allowed)
         contents = _contents(problem, rules, unrolling, items, item_dim, item_count, states)
+        mirror = _mirror_states(successor, item_dim, item_size) if alike[i] else np.arange(states.shape[0])
         few, buffer = _count_cases(
-            problem, rules, unrolling, states, successor, allowed, item_dim, contents, buffer, counts[i, : digits[i]]
+            problem,
+            rules,
+            unrolling,
+            states,
+            successor,
+            allowed,
+            item_dim,
+            mirror,
+            contents,
+            buffer,
+            counts[i, : digits[i]],
         )
         if not few:
             return TOO_MANY_CASES
         progress[0] += 1
     return COUNTED
+
+
+@allocating
+def _mirror_states(successor, item_dim, item_size):
+    """The state of which each one is the image, x and y exchanged: int64[S]."""
+    total, items = successor.shape
+    image = np.zeros(items, np.int64)
+    for item in range(items):
+        while item_dim[image[item]] != mirrored(item_dim[item]) or item_size[image[item]] != item_size[item]:
+            image[item] += 1
+    mirror = np.zeros(total, np.int64)
+    for s in range(total):
+        for item in range(items):
+            if successor[s, item] >= 0:
+                mirror[successor[s, item]] = successor[mirror[s], image[item]]
+    return mirror
 
 
 @allocating
@@ -143,7 +171,7 @@ def _contents(problem, rules, unrolling, items, item_dim, item_count, states):
 
 
 @allocating
-def _count_cases(problem, rules, unrolling, states, successor, allowed, item_dim, contents, buffer, result):
+def _count_cases(problem, rules, unrolling, states, successor, allowed, item_dim, mirror, contents, buffer, result):
     """Add up the counts of all cases: the precision of the output in its top memory, where that matters, and the
     iterations below cuts that bounds tie to the next one.
 
@@ -195,6 +223,7 @@ def _count_cases(problem, rules, unrolling, states, successor, allowed, item_dim
                 successor,
                 allowed,
                 item_dim,
+                mirror,
                 contents,
                 labels,
                 table,
@@ -341,23 +370,24 @@ def _label_memory(problem, contents, labels, table, used, memory, cut, complete)
                     labels.rank[o, level, partial, c] = np.searchsorted(different, contents.bits[o, level, partial, c])
     # Once all operands but one are cut: how many of its amounts fit.
     marks = np.zeros((3, most + 1), np.int64)  # [last operand, amounts that fit]: label + 1
-    room = np.zeros(
-        (3, 3, width.max(), width.max() if n == 3 else 1), np.int64
-    )  # [last, other, amount, third's amount]
+    room = np.empty((3, 3, width.max(), width.max() if n == 3 else 1), np.int64)  # [last, other, amount, third's]
     for last in range(n):
-        for i in range(n):
-            if i == last:
-                continue
-            third = 3 - last - i
-            for a in range(width[i]):
-                for b in range(width[third] if n == 3 else 1):
-                    taken = complete + amount[i, a] + (amount[third, b] if n == 3 else 0.0)
-                    fitting = 0
-                    while fitting < width[last] and fits(taken + amount[last, fitting], capacity):
-                        fitting += 1
-                    room[last, i, a, b] = fitting
-                    if fitting > 0:
-                        marks[last, fitting] = 1
+        i = 1 if last == 0 else 0
+        third = 3 - last - i
+        most_fitting = width[last]
+        for a in range(width[i]):
+            fitting = most_fitting  # larger amounts leave less room
+            for b in range(width[third] if n == 3 else 1):
+                taken = complete + amount[i, a] + (amount[third, b] if n == 3 else 0.0)
+                while fitting > 0 and not fits(taken + amount[last, fitting - 1], capacity):
+                    fitting -= 1
+                if b == 0:
+                    most_fitting = fitting
+                room[last, i, a, b] = fitting
+                if n == 3:
+                    room[last, third, b, a] = fitting
+                if fitting > 0:
+                    marks[last, fitting] = 1
         found_labels = 0
         for fitting in range(1, width[last] + 1):
             if marks[last, fitting] != 0:
@@ -654,6 +684,7 @@ def _count_paths(
     successor,
     allowed,
     item_dim,
+    mirror,
     contents,
     labels,
     table,
@@ -665,6 +696,7 @@ def _count_paths(
     """Count the orders with their allocations.
 
     Args:
+        mirror: int64[S], a state from which there are as many ways to go on, maybe itself.
         top_partial: precision of the output in its top memory, which the last cut must lead to; -1: any.
         buffer: uint64[...], working memory.
         result: uint64[D], filled.
@@ -737,6 +769,14 @@ def _count_paths(
     for s in range(total - 1, -1, -1):
         if not allowed[s]:
             continue
+        image = mirror[s]
+        if image > s:
+            for k in range(each):
+                buffer[s * each + k] = buffer[image * each + k]
+            if row_of[s] >= 0:
+                block[row_of[s] : row_of[s] + reuse_bits] = block[row_of[image] : row_of[image] + reuse_bits]
+                low_at[row_of[s] : row_of[s] + reuse_bits] = low_at[row_of[image] : row_of[image] + reuse_bits]
+            continue
         weights_left = False
         if rules.weights_once != 0:
             for d in range(N_DIMS):
@@ -750,7 +790,7 @@ def _count_paths(
                     if t >= 0 and allowed[t]:
                         for digit in range(digits):
                             start = t * each + digit * dense
-                            _add(work[digit, :dense], buffer[start : start + dense])
+                            _add(work, digit, 0, buffer, start, dense)
             row = row_of[s] + last
             n_live = 0
             if row_of[s] >= 0:
@@ -774,7 +814,7 @@ def _count_paths(
                     for digit in range(digits):
                         to = offset[e] + begin
                         source = start + digit * length
-                        _add(work[digit, to : to + length], store[source : source + length])
+                        _add(work, digit, to, store, source, length)
             if s == complete and last & needed_last == needed_last:
                 work[:, offset[done]] = 0
                 work[0, offset[done]] = 1
@@ -810,15 +850,10 @@ def _count_paths(
                             continue
                         if shared:
                             if common[e] and common[following] and move[e, o, INNER] == 1 and move[e, o, OUTER] == 1:
-                                here, there = move[e, o, HERE], move[e, o, THERE]
+                                here = move[e, o, HERE]
                                 start = move[e, o, FIRST] + rank * here
                                 for digit in range(digits):
-                                    to, source = offset[e], offset[following]
-                                    _follow(
-                                        work[digit, to : to + here],
-                                        work[digit, source : source + there],
-                                        table[start : start + here],
-                                    )
+                                    _follow(work, digit, offset[e], offset[following], table, start, here)
                             else:
                                 _place_shared_cut(table, move[e, o], rank, e, following, offset, low, work)
                             continue
@@ -829,11 +864,10 @@ def _count_paths(
                             _lower(work, offset[e], low, e, begin)
                         for digit in range(digits):
                             to, source = offset[e] + begin, offset[following] + begin
-                            _add(work[digit, to : to + length], work[digit, source : source + length])
+                            _add_within(work, digit, to, source, length)
             _carry(work, 0, dense)
             for digit in range(digits):
-                start = s * each + digit * dense
-                buffer[start : start + dense] = work[digit, :dense]
+                _copy(work, digit, 0, buffer, s * each + digit * dense, dense)
             if row_of[s] < 0:
                 continue
             store, _ = _extend(store, used, situations.width * digits)
@@ -846,7 +880,7 @@ def _count_paths(
                 block[row, e] = used
                 low_at[row, e] = low[e]
                 for digit in range(digits):
-                    store[used : used + end - begin] = work[digit, begin:end]
+                    _copy(work, digit, begin, store, used, end - begin)
                     used += end - begin
                 low[e] = size[e]
     first = 0
@@ -883,19 +917,38 @@ def _live(problem, unrolling, states, contents, situations, ahead, rare, s, live
     return n_live
 
 
-@kernel
-def _add(to, source):
-    """Add one array to another."""
-    for k in range(to.size):
-        to[k] += source[k]
+# Parts of arrays are cut out only where nothing counts references.
 
 
 @kernel
-def _follow(to, source, following):
-    """Add what follows each label, -1: nothing."""
-    for label in range(to.size):
+def _add(work, digit, to, counts, start, length):
+    """Add counts of one digit to those of a row at work."""
+    here, there = work[digit, to : to + length], counts[start : start + length]
+    for k in range(length):
+        here[k] += there[k]
+
+
+@kernel
+def _add_within(work, digit, to, source, length):
+    """Add counts of a row at work to others of it."""
+    _add(work, digit, to, work[digit], source, length)
+
+
+@kernel
+def _copy(work, digit, source, counts, start, length):
+    """Copy counts of a row at work elsewhere."""
+    there, here = counts[start : start + length], work[digit, source : source + length]
+    for k in range(length):
+        there[k] = here[k]
+
+
+@kernel
+def _follow(work, digit, to, source, table, start, labels):
+    """Add what follows each label by the table of next labels, -1: nothing."""
+    here, there, following = work[digit, to:], work[digit, source:], table[start : start + labels]
+    for label in range(labels):
         if following[label] >= 0:
-            to[label] += source[following[label]]
+            here[label] += there[following[label]]
 
 
 @kernel

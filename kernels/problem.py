@@ -73,6 +73,13 @@ _M = MAX_MEMORIES
 _P = MAX_PORTS
 _A = MAX_ACTIVITIES
 
+
+@formula
+def mirrored(d):
+    """The loop dimension that does along the other axis what this one does along x or y."""
+    return d ^ 1 if d >= OY else d
+
+
 #: One layer on one architecture. Sizes in bits, bandwidths in bits per cycle, energies in pJ.
 PROBLEM = np.dtype(
     [
