@@ -55,6 +55,8 @@ ROWS_HELD = 1 << 20
 CHECKPOINT_SECONDS = 10.0
 #: Ranges of orders that a forecast costs, and about how many rows and orders, at most, of each.
 PROBES, PROBE_ROWS, PROBE_ORDERS = 8, 1 << 16, 1 << 10
+#: Distinct costs that are enough of each where only the time is asked for.
+TIMED_COSTS = 1 << 17
 #: What is finished is published at most so often.
 PUBLISH_SECONDS = 1.0
 #: Spaces that may take longer than this are tried before anything is said about them.
@@ -78,8 +80,11 @@ class Forecast:
         return self.cpu_seconds / (threads or available_threads())
 
 
-def forecast(space: Mapspace, keep: Keep, best: dict[str, float]) -> Forecast:
+def forecast(space: Mapspace, keep: Keep, best: dict[str, float], probe_costs: int = UNIT_COSTS) -> Forecast:
     """Cost a few ranges of orders, spread over the space, and draw conclusions.
+
+    Args:
+        probe_costs: distinct costs after which a range that is one order is left.
 
     Raises:
         KeyboardInterrupt: once the kernels have returned, which cannot be interrupted.
@@ -87,29 +92,30 @@ def forecast(space: Mapspace, keep: Keep, best: dict[str, float]) -> Forecast:
     compile_kernels(space)
     control = Control()
     with control.on_interrupt():
-        expected = _forecast(space, keep, best, control)
+        expected = _forecast(space, keep, best, probe_costs, control)
     if control.stopped:
         raise KeyboardInterrupt
     return expected
 
 
-def _forecast(space: Mapspace, keep: Keep, best: dict[str, float], control: Control) -> Forecast:
+def _forecast(space: Mapspace, keep: Keep, best: dict[str, float], probe_costs: int, control: Control) -> Forecast:
     array_pj, offsets = candidate_energies_pj(space), space.offsets()
     orders = int(offsets[-1])
     columns = Columns(space, best)
     types = row_types(space, keep)
     row_bytes = sum(np.dtype(each).itemsize for each in types.values())
     sample = Sample(keep.sample_size, keep.seed)
-    covered = 0.0
-    costs = rows = size = 0
-    start = time.thread_time()
-    room = Rows.room_for(PROBE_ROWS)
-    for first in sorted({orders * i // PROBES for i in range(PROBES)}):
+    room = Rows.room_for(min(PROBE_ROWS, probe_costs))
+    per_order = np.zeros(4)  # costs, rows, bytes and seconds, as all probes would have them
+    probes = sorted({orders * i // PROBES for i in range(PROBES)})
+    for first in probes:
         reductions, stop = new_reductions(1), first
         end = min(orders, first + PROBE_ORDERS)  # however few of them fit
+        rows = size = 0
         room.position[:] = 0
+        start = time.thread_time()
         # A unit is a single order anyway where that has so many costs.
-        while stop == first and reductions.totals[COSTED] < UNIT_COSTS and not control.stopped:
+        while stop == first and reductions.totals[COSTED] < probe_costs and not control.stopped:
             room.filled[0] = 0
             stop, reductions, room = run_range(
                 space, array_pj, offsets, first, end, reductions, control, np.zeros(1, np.int64), room
@@ -122,17 +128,19 @@ def _forecast(space: Mapspace, keep: Keep, best: dict[str, float], control: Cont
                     for place in range(0, len(values), CHUNK):
                         size += len(compress(values[place : place + CHUNK].astype(dtype)))
         done, of = room.position.tolist()
-        covered += stop - first + (done / of if of else 0.0)
-        costs += int(reductions.totals[COSTED])
-    seconds = time.thread_time() - start
-    share = orders / max(covered, 1e-9)  # nothing is covered where it was stopped
-    units = max(1.0, share * costs / UNIT_COSTS)
+        covered = max(stop - first + (done / of if of else 0.0), 1e-9)  # nothing where it was stopped
+        spent = (float(reductions.totals[COSTED]), rows, size, time.thread_time() - start)
+        per_order += np.array(spent) / covered / len(probes)
+    costs, rows_kept, row_bytes_kept, seconds = (orders * per_order).tolist()
+    units = max(1.0, costs / UNIT_COSTS)
     return Forecast(
-        costs_per_order=costs / covered,
-        costs=share * costs,
-        rows=share * rows,
-        bytes=share * size + (units * PART_BYTES if keep.rows else 0.0) + min(keep.sample_size, space.size) * row_bytes,
-        cpu_seconds=share * seconds,
+        costs_per_order=float(per_order[0]),
+        costs=costs,
+        rows=rows_kept,
+        bytes=row_bytes_kept
+        + (units * PART_BYTES if keep.rows else 0.0)
+        + min(keep.sample_size, space.size) * row_bytes,
+        cpu_seconds=seconds,
     )
 
 
@@ -141,7 +149,7 @@ def seconds_to_enumerate(space: Mapspace, threads: int | None) -> float:
     seconds = expected_seconds(space.size, threads)
     if seconds < TRIED_SECONDS or sum(space.orders) >= MAX_ORDERS:
         return seconds
-    return forecast(space, Keep(), {}).seconds(threads)
+    return forecast(space, Keep(), {}, TIMED_COSTS).seconds(threads)
 
 
 def check_room(expected: float, path: str | Path, force: bool) -> None:
