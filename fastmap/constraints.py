@@ -184,7 +184,10 @@ def check_constraints(constraints: Constraints, layer: Layer, architecture: Arch
 
     Raises:
         EmptySpaceError: one sentence: which constraint, what is wrong with it, and what there is.
+        InputError: they are none.
     """
+    if not isinstance(constraints, Constraints):
+        raise InputError(f"constraints are given as fm.Constraints(...), not as {type(constraints).__name__}")
     for sentence in _Check(constraints, layer, architecture).sentences():
         raise EmptySpaceError(f"{layer.name} on {architecture.name}, {sentence}")
 

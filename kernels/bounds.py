@@ -131,9 +131,10 @@ def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj
                         inside &= states[s, SIZE + d] == 1.0 or problem.relevance[o, d] == IRRELEVANT
                     fit[row, s] = inside
                 else:
-                    partial = o == O and (listed or states[s, REDUCES_ABOVE] != 0.0)
+                    begins = 0 if k == 1 else s  # the lowest level begins with no loop, the others perhaps further in
+                    partial = o == O and (listed or states[begins, REDUCES_ABOVE] != 0.0)
                     bits = element_bits(problem, o, partial)
-                    if not partial:  # the level may begin further in, where sums are not complete
+                    if not partial and k > 1:  # where sums are not complete
                         bits = min(bits, element_bits(problem, o, True))
                     needed = held_bits(content[row, s], content[row, complete], bits, doubled and s != complete)
                     fit[row, s] = needed <= limit

@@ -738,3 +738,9 @@ def test_help_says_how_options_are_written(capsys: pytest.CaptureFixture[str]) -
 def test_public_names() -> None:
     use: Callable[..., Any] = fm.Constraints
     assert use(inside="C inside K").inside == (("C", "K"),)
+
+
+def test_what_is_no_constraints_is_refused() -> None:
+    layer = fm.load_workload("resnet8").layers[0]
+    with pytest.raises(fm.FastmapError, match=r"^constraints are given as fm.Constraints\(...\), not as dict$"):
+        fm.search(layer, fm.load_architecture("aimc"), constraints={"stationary": {"rf_2B": "O"}})  # type: ignore[arg-type]

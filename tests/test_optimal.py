@@ -391,3 +391,14 @@ def test_rules_on_levels_prune_before_orders_are_built(constraints: dict[str, An
     assert found.optimal
     assert found.statistics["partial_mappings"] < 2e6
     assert found.statistics["mappings_evaluated"] < 2e5
+
+
+@pytest.mark.parametrize("constraints", [{"rf_2B": "O"}, {"rf_1B": "I"}])
+def test_latency_is_bounded_closely_where_an_operand_stays_against_its_nature(constraints: dict[str, Any]) -> None:
+    layer = load_workload("resnet8")["conv5"]
+    found = search(
+        layer, load_architecture("aimc"), "latency", constraints=Constraints(stationary=constraints), gap=0.01
+    )
+    assert found.lower_bound is not None
+    assert found.best[0].latency_cycles.total <= 1.01 * found.lower_bound * (1 + 1e-9)
+    assert found.statistics["partial_mappings"] < 1e4
