@@ -351,6 +351,14 @@ def unroll(problem, array_dim, loop_dim, factor, out):
             if problem.repairs & WHOLE_ITERATIONS:
                 left -= 1e-9
             out.remaining[d] = np.int64(np.ceil(left))
+    # Of a layer unrolled completely, ZigZag has one loop of one iteration left, of the first dimension: where that adds
+    # up, the lowest level is allocated for partial sums.
+    if problem.repairs & TRUE_WIDTHS == 0:
+        whole = problem.relevance[O, problem.dimension_order[0]] == IRRELEVANT
+        for d in range(N_DIMS):
+            whole &= out.remaining[d] == 1
+        if whole:
+            out.lists_reduction[problem.first_row[O]] = 1
 
 
 @kernel

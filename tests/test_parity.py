@@ -447,6 +447,44 @@ def test_zigzag_itself(record_property):
     worst.check(record_property, f"live ZigZag, seed {seed}, {dict(seen)}", seen["compared"])
 
 
+def test_a_loop_of_one_iteration_may_be_one_that_adds_up():
+    """Unrolled completely, ZigZag has a loop left, here C 1: sums are partial, 64 bits of them, not 32, beside I's."""
+
+    def memory(operands, size, *ports):
+        ports = [
+            {"name": f"{kind}_{i}", "type": kind, "bandwidth_min": 8, "bandwidth_max": 64, "allocation": list(moves)}
+            for i, (kind, moves) in enumerate(ports)
+        ]
+        own = {"operands": operands, "size": size, "r_cost": 1, "w_cost": 1, "area": 0, "latency": 1, "ports": ports}
+        return own | {"served_dimensions": [] if operands == ["I2"] and size == 8 else ["D1", "D2"]}
+
+    below, above = ("O, tl", "O, fl"), ("O, th", "O, fh")
+    memories = {
+        "cells": memory(["I2"], 8, ("read_write", ("I2, tl", "I2, fh"))),
+        "shared": memory(["I1", "O"], 96, ("read_write", ("I1, tl", "I1, fh", *below, *above))),
+        "top": memory(["I1", "I2", "O"], 10_000_000, ("read_write", ("I1, tl", "I2, tl", *below))),
+    }
+    array = {"is_imc": True, "imc_type": "digital", "input_precision": [8, 8], "bit_serial_precision": 1}
+    hw = {"name": "one", "memories": memories}
+    hw["operational_array"] = array | {"dimensions": ["D1", "D2"], "sizes": [6, 8]}
+    layer = {
+        "op": "Gemm",
+        "equation": "O[d][k]+=W[c][k]*I[d][c]",
+        "loop_dims": ["C", "D", "K"],
+        "loop_sizes": [2, 4, 1],
+        "dimension_relations": [],
+        "operand_precision": {"W": 8, "I": 8, "O": 16, "O_final": 8},
+    }
+    each = Problem(layer, hw, [["D1", [["D", 4]]], ["D2", [["C", 2]]]], [("C", 1)], None)
+    with pytest.raises(cost.DoesNotFit):
+        cost.evaluate(*each.reference())
+    with pytest.raises(MappingError, match="does not fit"):
+        evaluate(*each.fastmap())
+    memories["shared"]["size"] = 128
+    cost.evaluate(*each.reference())
+    evaluate(*each.fastmap())
+
+
 def fitting(each: Problem) -> Problem:
     """The problem with the greedy allocation instead, unless the given one fits."""
     try:
