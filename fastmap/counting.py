@@ -9,16 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmap.control import Control, available_threads
-from fastmap.dimensions import LOOP_DIMENSIONS
 from fastmap.errors import SearchError
 from fastmap.exhaustive import enumerate_space, run_threads
-from fastmap.kernels.count import COUNTED, DIGIT_BITS, TOO_MANY_CASES, count_candidates
-from fastmap.kernels.problem import UNROLLING
+from fastmap.kernels.count import COUNTED, TOO_MANY_CASES, count_candidates
+from fastmap.kernels.count_paths import DIGIT_BITS
+from fastmap.kernels.problem import MIRROR, UNROLLING
 from fastmap.lowering import new_record
 from fastmap.mapspace import IntArray, Mapspace
 
-#: Each loop dimension along x or y, and the one along the other axis.
-MIRROR = {"OX": "OY", "OY": "OX", "FX": "FY", "FY": "FX"}
 #: Spatial mappings of one kernel call.
 CHUNK = 16
 #: Spaces with one allocation for each order, which must be enumerated, are counted up to this size.
@@ -100,8 +98,7 @@ def _distinct(space: Mapspace) -> tuple[IntArray, IntArray, npt.NDArray[np.bool_
     Where x and y play the same role in a layer, one that unrolls along x is worth its mirror image along y.
     """
     loops = list(zip(space.array_dim.tolist(), space.loop_dim.tolist(), strict=True))
-    mirrored = [(a, MIRROR.get(LOOP_DIMENSIONS[d], LOOP_DIMENSIONS[d])) for a, d in loops]
-    images = [(a, LOOP_DIMENSIONS.index(d)) for a, d in mirrored]
+    images = [(a, MIRROR[d]) for a, d in loops]
     if not loops or not _is_symmetric(space) or set(images) != set(loops):
         n = len(space.orders)
         return np.arange(n), np.ones(n, np.int64), np.zeros(n, np.bool_)
@@ -125,7 +122,7 @@ def _is_symmetric(space: Mapspace) -> bool:
         and constraints.loop_factor_limit is None
         and not (constraints.innermost or constraints.outermost or constraints.inside)
         and not (constraints.forbidden or constraints.factors)
-        and all(space.layer.size(x) == space.layer.size(y) for x, y in MIRROR.items())
+        and all(problem["loop_size"] == problem["loop_size"][list(MIRROR)])
         and bool(np.all(problem["window"][0] == problem["window"][1]))
     )
 

@@ -25,6 +25,10 @@ VARIANTS = ("zigzag", "zigzag-imc", "paper")
 #: Components that take time, in the order of signals.
 SIGNALS = ("mults", "adcs", "adders_regular", "adders_pv", "accumulators")
 
+#: Components after which pipeline registers can stand in some macro of each kind: numbers come out of them, unlike out
+#: of analog multipliers, and another component may follow.
+STAGE_ENDS = {"analog": ("adcs", "adders_pv"), "digital": ("mults", "adders_regular", "adders_pv")}
+
 _KINDS = ("analog", "digital")
 
 
@@ -186,17 +190,10 @@ def architecture_report(
 def pipeline_places(
     kind: str, activation_bits: int, weight_bits: int, bits_per_cycle: int, booth_encoding: bool
 ) -> tuple[str, ...]:
-    """Return the components of a macro after which pipeline registers can stand.
-
-    Numbers come out of them, unlike out of analog multipliers, and another component follows.
-    """
+    """Return the components of a macro after which pipeline registers can stand: all but its last one."""
     joined = weight_bits if kind == "analog" else 1 if booth_encoding else bits_per_cycle
-    signals = ["adcs"] if kind == "analog" else ["mults", "adders_regular"]
-    if joined > 1:
-        signals.append("adders_pv")
-    if bits_per_cycle < activation_bits:
-        signals.append("accumulators")
-    return tuple(signals[:-1])
+    there = {"adders_pv": joined > 1, "accumulators": bits_per_cycle < activation_bits}
+    return tuple(name for name in (*STAGE_ENDS[kind], "accumulators") if there.get(name, True))[:-1]
 
 
 def unfit_option(
@@ -208,7 +205,9 @@ def unfit_option(
     pipeline_after: Sequence[str],
 ) -> tuple[str, str] | None:
     """Return which of the last two a macro, or plain MAC array, cannot have, and a sentence."""
-    if kind == "mac" and (booth_encoding or pipeline_after):
+    if kind == "mac":
+        if not (booth_encoding or pipeline_after):
+            return None
         key = "booth_encoding" if booth_encoding else "pipeline_after"
         return key, "a plain MAC array has no components that this could change"
     if booth_encoding and (kind == "analog" or bits_per_cycle != 2):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmap.errors import InputError
-from fastmap.macro import MacroReport, macro_report
+from fastmap.macro import STAGE_ENDS, MacroReport, macro_report
 from fastmap.memory_costs import DEFAULT_SRAM, sram_cost
 from fastmap.technology import DEFAULT, Technology, load_technology
 
@@ -24,8 +24,6 @@ __all__ = ["BITS_PER_CYCLE", "PAPER_SIZES", "PeakPoint", "SystemPeak", "peak_poi
 PAPER_SIZES = (32, 64, 128, 256, 512, 1024)
 #: Input bits that enter a row in a cycle, in the paper.
 BITS_PER_CYCLE = {"analog": 2, "digital": 1}
-#: Components after which pipeline registers may stand in some macro of each kind.
-STAGE_ENDS = {"analog": ("adcs", "adders_pv"), "digital": ("mults", "adders_regular", "adders_pv")}
 #: Buffer of the paper.
 BUFFER_BITS = 256 * 1024 * 8
 

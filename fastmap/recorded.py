@@ -106,7 +106,7 @@ def _forecast(space: Mapspace, keep: Keep, best: dict[str, float], probe_costs: 
     row_bytes = sum(np.dtype(each).itemsize for each in types.values())
     sample = Sample(keep.sample_size, keep.seed)
     room = Rows.room_for(min(PROBE_ROWS, probe_costs))
-    per_order = np.zeros(4)  # costs, rows, bytes and seconds, as all probes would have them
+    per_order = np.zeros(4)  # costs, rows, bytes and seconds, on average over the probes, whatever each has covered
     probes = sorted({orders * i // PROBES for i in range(PROBES)})
     for first in probes:
         reductions, stop = new_reductions(1), first
@@ -128,7 +128,7 @@ def _forecast(space: Mapspace, keep: Keep, best: dict[str, float], probe_costs: 
                     for place in range(0, len(values), CHUNK):
                         size += len(compress(values[place : place + CHUNK].astype(dtype)))
         done, of = room.position.tolist()
-        covered = max(stop - first + (done / of if of else 0.0), 1e-9)  # nothing where it was stopped
+        covered = max(stop - first + (done / of if of else 0.0), 1e-15)  # nothing where it was stopped
         spent = (float(reductions.totals[COSTED]), rows, size, time.thread_time() - start)
         per_order += np.array(spent) / covered / len(probes)
     costs, rows_kept, row_bytes_kept, seconds = (orders * per_order).tolist()

@@ -24,6 +24,7 @@ from ._jit import formula, kernel
 
 N_DIMS = 8
 B, G, K, C, OY, OX, FY, FX = range(N_DIMS)
+MIRROR = (B, G, K, C, OX, OY, FX, FY)  # what does the same along the other of the axes x and y
 W, I, O = range(3)  # noqa: E741
 READ_DOWN, WRITE_FROM_BELOW, READ_UP, WRITE_FROM_ABOVE = range(4)
 NEUTRAL, RELEVANT, IRRELEVANT, PARTIAL_X, PARTIAL_Y = range(5)
@@ -72,13 +73,6 @@ _R = 3 * (MAX_LEVELS + 1)
 _M = MAX_MEMORIES
 _P = MAX_PORTS
 _A = MAX_ACTIVITIES
-
-
-@formula
-def mirrored(d):
-    """The loop dimension that does along the other axis what this one does along x or y."""
-    return d ^ 1 if d >= OY else d
-
 
 #: One layer on one architecture. Sizes in bits, bandwidths in bits per cycle, energies in pJ.
 PROBLEM = np.dtype(

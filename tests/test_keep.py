@@ -324,6 +324,13 @@ def test_the_forecast_is_about_right(tmp_path: Path, layer: fm.Layer, aimc: fm.A
     assert 0.3 < expected.bytes / written < 3
 
 
+def test_a_short_look_at_huge_orders_says_the_same() -> None:
+    """An order of which only a small part is costed counts as much as one that is costed whole."""
+    space = Mapspace.build(fm.load_workload("resnet18")["layer3_0_downsample"], fm.load_architecture("aimc_4level"))
+    short, long = (recorded.forecast(space, Keep(), {}, costs).costs_per_order for costs in (1 << 15, 1 << 20))
+    assert short == pytest.approx(long, rel=0.1)
+
+
 def test_a_space_is_refused_for_its_time_not_for_its_size(layer: fm.Layer, aimc: fm.Architecture) -> None:
     """Mappings that share their cost by construction take no time of their own."""
     space = Mapspace.build(layer, aimc)

@@ -337,15 +337,6 @@ def test_refused_in_files(array: dict[str, Any], sentence: str, tmp_path: Path) 
 # The commands
 
 
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    def call(*arguments: str) -> str:
-        assert main(arguments) == 0
-        return capsys.readouterr().out
-
-    return call
-
-
 def test_macro_switches_them(cli: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
     chosen, parted = fm.load_architecture("dimc1"), fm.load_architecture("dimc2")
     shown = json.loads(cli("macro", "dimc1", "--no-booth-encoding", "--pipeline-after", "adders_pv", "--json"))

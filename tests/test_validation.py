@@ -361,15 +361,6 @@ def test_further_chips_are_far_off() -> None:
 # The command
 
 
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    def call(*arguments: str) -> str:
-        assert main(arguments) == 0
-        return capsys.readouterr().out
-
-    return call
-
-
 def test_validate_prints(cli: Callable[..., str]) -> None:
     shown = cli("validate", "--further")
     assert "aimc2 *" in shown
