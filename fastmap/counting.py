@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,16 +13,38 @@ import numpy.typing as npt
 from fastmap.control import Control, available_threads
 from fastmap.errors import SearchError
 from fastmap.exhaustive import enumerate_space, run_threads
-from fastmap.kernels.count import COUNTED, TOO_MANY_CASES, count_candidates
-from fastmap.kernels.count_paths import DIGIT_BITS
-from fastmap.kernels.problem import MIRROR, UNROLLING
+from fastmap.kernels.count import COUNTED, TOO_MANY_CASES, count_candidates, count_group
+from fastmap.kernels.count_array import array_levels
+from fastmap.kernels.count_situations import DIGIT_BITS
+from fastmap.kernels.problem import (
+    FULL_TILES,
+    JOINT_COVERAGE,
+    MIRROR,
+    TRUE_EXTENTS,
+    UNROLLING,
+    WHOLE_ITERATIONS,
+    O,
+)
 from fastmap.lowering import new_record
+from fastmap.mapping import Constraints
 from fastmap.mapspace import IntArray, Mapspace
+from fastmap.rules import lower_rules
 
-#: Spatial mappings of one kernel call.
+#: Spatial mappings of one kernel call, where each is counted by itself.
 CHUNK = 16
 #: Spaces with one allocation for each order, which must be enumerated, are counted up to this size.
 ENUMERABLE = 10_000_000
+
+#: Repairs by which a memory above the array holds whole tiles of the layer divided by the iterations above.
+WHOLE_TILES = FULL_TILES | TRUE_EXTENTS | JOINT_COVERAGE | WHOLE_ITERATIONS
+
+
+class _Group(NamedTuple):
+    """Spatial mappings that are counted together."""
+
+    members: IntArray  #: int64[n], which of the candidates
+    remaining: IntArray  #: int64[8], iterations of the lattice that they share
+    lowest: IntArray  #: int64[3], levels of the array; all 0: they share nothing
 
 
 def count_valid(
@@ -41,35 +65,28 @@ def count_valid(
     control = control or Control()
     if space.constraints.allocation == "greedy":
         return _enumerate(space, threads, control)
-    chosen, times, alike = _distinct(space)
+    chosen, times = _distinct(space)
     digits = np.array([_digits(space.orders[i] * space.allocations[i]) for i in chosen.tolist()], np.int64)
-    candidates = space.candidates[chosen]
     counts = np.zeros((len(chosen), int(digits.max())), np.uint64)
-    workers = min(threads or available_threads(), len(chosen))
+    candidates, remaining = space.candidates[chosen], space.remaining[chosen]
+    jobs: list[Callable[[IntArray], int]] = []
+    if space.rules.tobytes() == lower_rules(Constraints(), space.architecture).tobytes():
+        for group in _groups(space, candidates, remaining):
+            jobs.append(partial(_count_group, space, candidates, digits, counts, control, group))
+    else:
+        for first in range(0, len(chosen), CHUNK):
+            jobs.append(partial(_count_each, space, candidates, digits, counts, control, first))
+    workers = min(threads or available_threads(), len(jobs))
     done = [np.zeros(1, np.int64) for _ in range(workers)]
     numbers = itertools.count()
     outcomes = [COUNTED] * workers
 
     def work(worker: int) -> None:
         while not control.stopped and outcomes[worker] == COUNTED:
-            first = next(numbers) * CHUNK
-            if first >= len(chosen):
+            number = next(numbers)
+            if number >= len(jobs):
                 return
-            outcomes[worker] = count_candidates(
-                space.problem,
-                space.rules,
-                new_record(UNROLLING),
-                space.array_dim,
-                space.loop_dim,
-                candidates,
-                alike,
-                digits,
-                first,
-                min(first + CHUNK, len(chosen)),
-                counts,
-                control.halt,
-                done[worker],
-            )
+            outcomes[worker] = jobs[number](done[worker])
 
     def covered() -> int:
         return sum(int(each[0]) for each in done) * len(space.orders) // len(chosen)
@@ -86,14 +103,114 @@ def count_valid(
     return total
 
 
+def _count_group(
+    space: Mapspace,
+    candidates: IntArray,
+    digits: IntArray,
+    counts: npt.NDArray[np.uint64],
+    control: Control,
+    group: _Group,
+    done: IntArray,
+) -> int:
+    """Count the spatial mappings of a group; returns what came of it."""
+    outcome: int = count_group(
+        space.problem,
+        space.rules,
+        new_record(UNROLLING),
+        new_record(UNROLLING),
+        space.array_dim,
+        space.loop_dim,
+        candidates,
+        group.members,
+        group.remaining,
+        group.lowest,
+        int(digits[group.members].max()),
+        counts,
+        control.halt,
+        done,
+    )
+    return outcome
+
+
+def _count_each(
+    space: Mapspace,
+    candidates: IntArray,
+    digits: IntArray,
+    counts: npt.NDArray[np.uint64],
+    control: Control,
+    first: int,
+    done: IntArray,
+) -> int:
+    """Count some spatial mappings one by one, by the rules; returns what came of it."""
+    outcome: int = count_candidates(
+        space.problem,
+        space.rules,
+        new_record(UNROLLING),
+        space.array_dim,
+        space.loop_dim,
+        candidates,
+        digits,
+        first,
+        min(first + CHUNK, len(candidates)),
+        counts,
+        control.halt,
+        done,
+    )
+    return outcome
+
+
+def _groups(space: Mapspace, candidates: IntArray, remaining: IntArray) -> list[_Group]:
+    """Group spatial mappings where the lattice that has all of theirs in it is smaller than theirs together.
+
+    Args:
+        candidates, remaining: int64[n, loops] and int64[n, 8].
+    """
+    problem = space.problem
+    lowest = array_levels(problem, len(space.architecture.array.dimensions))
+    alike = np.full(len(candidates), bool(lowest.any()) and problem["levels"][O] > 1)
+    if problem["repairs"] & WHOLE_TILES != WHOLE_TILES:
+        # Tiles are averages, and maybe truncated: only those of whole factors are the same to the last digit.
+        factors = np.where(candidates == 0, 1, candidates)
+        for d, size in enumerate(problem["loop_size"].tolist()):
+            alike &= np.prod(factors[:, space.loop_dim == d], axis=1) * remaining[:, d] == size
+    groups = [_Group(np.array([i]), remaining[i], np.zeros(3, np.int64)) for i in np.flatnonzero(~alike).tolist()]
+    members = np.flatnonzero(alike)
+    most = remaining[members]
+    for d in range(most.shape[1]):
+        values = np.unique(most[:, d])
+        multiples = [int(values[values % value == 0].max()) for value in values]
+        most[:, d] = np.array(multiples, np.int64)[np.searchsorted(values, most[:, d])]
+    keys, group_of = np.unique(most, axis=0, return_inverse=True)
+    by_group = np.argsort(group_of.ravel(), kind="stable")
+    first = np.searchsorted(group_of.ravel()[by_group], np.arange(len(keys) + 1))
+    states, own_states = _count_divisors(keys), _count_divisors(remaining[members])
+    for k, key in enumerate(keys):
+        part = by_group[first[k] : first[k + 1]]
+        if states[k] <= own_states[part].sum():
+            groups.append(_Group(members[part], key, lowest))
+        else:
+            groups += [_Group(members[[i]], remaining[members[i]], lowest) for i in part.tolist()]
+    sizes = _count_divisors(np.array([group.remaining for group in groups]))
+    return [groups[i] for i in np.argsort(-sizes, kind="stable").tolist()]  # the largest first: threads end together
+
+
+def _count_divisors(iterations: IntArray) -> IntArray:
+    """States of the lattice of each row of iterations: sets of loops above, the divisors of each dimension's."""
+    number = np.ones(len(iterations), np.int64)
+    for column in iterations.T:
+        values, where = np.unique(column, return_inverse=True)
+        divisors = [np.count_nonzero(value % np.arange(1, value + 1) == 0) for value in values]
+        number *= np.array(divisors, np.int64)[where.ravel()]
+    return number
+
+
 def _digits(most: int) -> int:
     """Digits for a number up to this; one that fits 64 bits is not divided."""
     return 1 if most.bit_length() <= 64 else -(-most.bit_length() // DIGIT_BITS)
 
 
-def _distinct(space: Mapspace) -> tuple[IntArray, IntArray, npt.NDArray[np.bool_]]:
-    """Spatial mappings that count differently (int64[n], indices), how many there are of each (int64[n]), and which are
-    their own mirror images (bool[n]).
+def _distinct(space: Mapspace) -> tuple[IntArray, IntArray]:
+    """Spatial mappings that count differently (int64[n], indices), and how many there are of each (int64[n]).
 
     Where x and y play the same role in a layer, one that unrolls along x is worth its mirror image along y.
     """
@@ -101,7 +218,7 @@ def _distinct(space: Mapspace) -> tuple[IntArray, IntArray, npt.NDArray[np.bool_
     images = [(a, MIRROR[d]) for a, d in loops]
     if not loops or not _is_symmetric(space) or set(images) != set(loops):
         n = len(space.orders)
-        return np.arange(n), np.ones(n, np.int64), np.zeros(n, np.bool_)
+        return np.arange(n), np.ones(n, np.int64)
     candidates = space.candidates
     image = candidates[:, [loops.index(each) for each in images]]
     differs = candidates != image
@@ -111,7 +228,7 @@ def _distinct(space: Mapspace) -> tuple[IntArray, IntArray, npt.NDArray[np.bool_
     _, chosen, times = np.unique(
         np.where(larger[:, None], image, candidates), axis=0, return_index=True, return_counts=True
     )
-    return chosen, times, ~differs[chosen].any(axis=1)
+    return chosen, times
 
 
 def _is_symmetric(space: Mapspace) -> bool:

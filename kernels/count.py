@@ -9,6 +9,9 @@ What else must be remembered is part of the *situation*: for the output, whether
 level begins; with rules on reuse, whether the last loop reused the tile or the next one must. Bounds on the iterations
 within a level tie two cuts of an operand: one count for each number of iterations below the first of them.
 
+Without rules, most of it is the same for many spatial mappings and is counted once (``count_shared``). What is left of
+each of them are the few states at which some operand may still be within the levels of the array (``count_array``).
+
 Counts that may not fit 64 bits are written in digits of DIGIT_BITS bits, which leaves room to add before carrying.
 """
 
@@ -18,26 +21,138 @@ import numpy as np
 
 from ._jit import allocating, kernel
 from .allocate import fits
-from .count_labels import fill_contents, find_labels, starts_partial
-from .count_paths import DIGIT_BITS, count_paths
+from .count_array import list_array_states
+from .count_labels import fill_contents, find_labels, has_partial_sums, starts_partial
+from .count_paths import count_paths
+from .count_shared import Shared, count_shared
+from .count_situations import DIGIT_BITS, list_situations
 from .lattice import allowed_states, count_states, fill_lattice, lattice_items
-from .problem import MAX_LEVELS, MAX_LOOPS, MIRROR, N_DIMS, O, unroll
+from .problem import FRACTIONAL, MAX_LEVELS, MAX_LOOPS, N_DIMS, O, unroll
 from .traffic import N_STATE, SIZE
 
 MAX_CASES = 5000  # counts of one spatial mapping, where rules tie cuts of one operand
 
-# What may come of the count of a spatial mapping.
+# What may come of a count.
 COUNTED, STOPPED, TOO_MANY_CASES = range(3)
 
 
 @allocating
-def count_candidates(
-    problem, rules, unrolling, array_dim, loop_dim, candidates, alike, digits, first, stop, counts, control, progress
+def count_group(
+    problem,
+    rules,
+    unrolling,
+    shared_unrolling,
+    array_dim,
+    loop_dim,
+    candidates,
+    members,
+    remaining,
+    lowest,
+    digits,
+    counts,
+    control,
+    progress,
 ):
-    """Count the mappings of the candidates first..stop-1.
+    """Count the mappings of some candidates that no rule restricts.
 
     Args:
-        alike: bool[S], whether x and y play the same role.
+        members: int64[n], which of the candidates.
+        remaining: int64[8], temporal iterations of the shared lattice; those of each member divide them.
+        lowest: int64[3], see ``array_levels``; all 0: everything depends on the candidate, of which there is one.
+        digits: of each count.
+        counts: uint64[S, D], filled, lowest digit first.
+        control: int64[1], set to nonzero by anybody to stop.
+        progress: int64[1], counts the candidates done.
+
+    Returns:
+        COUNTED or STOPPED.
+    """
+    item_dim, item_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
+    item_count = np.empty(MAX_LOOPS, np.int64)
+    if lowest.any():
+        _unroll_above(problem, remaining, shared_unrolling)
+    else:
+        unroll(problem, array_dim, loop_dim, candidates[members[0]], shared_unrolling)
+    items, _ = lattice_items(problem, rules, remaining, item_dim, item_size, item_count)
+    states = np.empty((count_states(rules, items, item_count), N_STATE))
+    successor = np.empty((states.shape[0], items), np.int64)
+    fill_lattice(problem, rules, items, item_dim, item_size, item_count, states, successor)
+    shared_items = np.stack((item_dim[:items], item_size[:items], item_count[:items]), axis=1)
+    contents = fill_contents(problem, rules, shared_unrolling, items, item_dim, item_count, states)
+    precisions = _top_precisions(problem, shared_unrolling, states, contents)
+    buffer, position = np.empty(0, np.uint64), np.full(states.shape[0], -1, np.int32)
+    part = np.empty(digits, np.uint64)
+    for member in members:
+        counts[member] = 0
+    for top_partial in range(2):
+        if precisions & (1 << top_partial) == 0:
+            continue
+        feasible, labels, table = find_labels(problem, contents, lowest, top_partial)
+        if not feasible:
+            continue
+        which = top_partial if precisions == 3 else -1
+        situations = list_situations(problem, rules, labels, has_partial_sums(problem), lowest)
+        shared = count_shared(
+            problem,
+            shared_unrolling,
+            states,
+            successor,
+            contents,
+            labels,
+            table,
+            situations,
+            lowest,
+            which,
+            digits,
+            buffer,
+        )
+        buffer = shared.counts
+        for member in members:
+            if control[0] != 0:
+                return STOPPED
+            unroll(problem, array_dim, loop_dim, candidates[member], unrolling)
+            within = list_array_states(problem, rules, unrolling, lowest, shared_items, contents, labels, position)
+            count_paths(
+                problem,
+                rules,
+                unrolling,
+                within.states,
+                within.successor,
+                np.ones(within.states.shape[0], np.bool_),
+                within.item_dim,
+                within.content_state,
+                within.rank_of,
+                within.cut_at,
+                lowest,
+                labels,
+                table,
+                situations,
+                which,
+                shared,
+                within.shared_state,
+                part,
+            )
+            _add_count(part, counts[member, :digits])
+    progress[0] += members.size
+    return COUNTED
+
+
+@kernel
+def _unroll_above(problem, remaining, out):
+    """Describe what memories above the array see of an unrolling that leaves these iterations."""
+    for row in range(problem.rows):
+        out.lists_reduction[row] = 0
+        for d in range(N_DIMS):
+            out.below[FRACTIONAL, row, d] = problem.loop_size[d] / remaining[d]
+
+
+@allocating
+def count_candidates(
+    problem, rules, unrolling, array_dim, loop_dim, candidates, digits, first, stop, counts, control, progress
+):
+    """Count the mappings of the candidates first..stop-1, whatever the rules.
+
+    Args:
         digits: int64[S], digits of each count.
         counts: uint64[S, D], filled, lowest digit first.
         control: int64[1], set to nonzero by anybody to stop.
@@ -48,7 +163,6 @@ def count_candidates(
     """
     item_dim, item_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
     item_count = np.empty(MAX_LOOPS, np.int64)
-    buffer = np.empty(0, np.uint64)
     for i in range(first, stop):
         if control[0] != 0:
             return STOPPED
@@ -60,8 +174,7 @@ def count_candidates(
         fill_lattice(problem, rules, items, item_dim, item_size, item_count, states, successor)
         allowed_states(rules, states, allowed)
         contents = fill_contents(problem, rules, unrolling, items, item_dim, item_count, states)
-        mirror = _mirror_states(successor, item_dim, item_size) if alike[i] else np.arange(states.shape[0])
-        few, buffer = _count_cases(
+        if not _count_cases(
             problem,
             rules,
             unrolling,
@@ -69,40 +182,21 @@ def count_candidates(
             successor,
             allowed,
             item_dim,
-            mirror,
             contents,
-            buffer,
             counts[i, : digits[i]],
-        )
-        if not few:
+        ):
             return TOO_MANY_CASES
         progress[0] += 1
     return COUNTED
 
 
 @allocating
-def _mirror_states(successor, item_dim, item_size):
-    """Find the state that each one becomes when x and y are exchanged: int64[S]."""
-    total, items = successor.shape
-    image = np.zeros(items, np.int64)
-    for item in range(items):
-        while item_dim[image[item]] != MIRROR[item_dim[item]] or item_size[image[item]] != item_size[item]:
-            image[item] += 1
-    mirror = np.zeros(total, np.int64)
-    for s in range(total):
-        for item in range(items):
-            if successor[s, item] >= 0:
-                mirror[successor[s, item]] = successor[mirror[s], image[item]]
-    return mirror
-
-
-@allocating
-def _count_cases(problem, rules, unrolling, states, successor, allowed, item_dim, mirror, contents, buffer, result):
+def _count_cases(problem, rules, unrolling, states, successor, allowed, item_dim, contents, result):
     """Add up the counts of all cases: the precision of the output in its top memory, where that matters, and the
     iterations below cuts that bounds tie to the next one.
 
     Returns:
-        Whether the cases are few enough; the working memory ``buffer``, another one if it grew.
+        Whether the cases are few enough.
     """
     result[:] = 0
     total = states.shape[0]
@@ -124,24 +218,26 @@ def _count_cases(problem, rules, unrolling, states, successor, allowed, item_dim
         sizes[j, : different.size] = different
         cases *= different.size
     if cases > MAX_CASES:
-        return False, buffer
+        return False
     precisions = _top_precisions(problem, unrolling, states, contents)
     index = np.zeros(ties, np.int64)
     below = np.ones((3, MAX_LEVELS, N_DIMS))  # 0: not tied
     part = np.empty(result.size, np.uint64)
+    all_levels, nothing = np.full(3, MAX_LEVELS, np.int64), Shared(np.empty(0, np.uint64), 0, 0)
     for top_partial in range(2):
         if precisions & (1 << top_partial) == 0:
             continue
-        feasible, labels, table = find_labels(problem, unrolling, states, contents, top_partial)
+        feasible, labels, table = find_labels(problem, contents, np.zeros(3, np.int64), top_partial)
         if not feasible:
             continue
+        situations = list_situations(problem, rules, labels, has_partial_sums(problem), all_levels)
         index[:] = 0
         while True:
             below[:] = 0.0
             for j in range(ties):
                 below[tied[j, 0], tied[j, 1], tied[j, 2]] = sizes[j, index[j]]
             cut_at = _cuts_allowed(problem, rules, states, contents, labels, below)
-            buffer = count_paths(
+            count_paths(
                 problem,
                 rules,
                 unrolling,
@@ -149,20 +245,19 @@ def _count_cases(problem, rules, unrolling, states, successor, allowed, item_dim
                 successor,
                 allowed,
                 item_dim,
-                mirror,
-                contents,
+                contents.content_state,
+                labels.rank,
+                cut_at,
+                all_levels,
                 labels,
                 table,
-                cut_at,
+                situations,
                 top_partial if precisions == 3 else -1,
-                buffer,
+                nothing,
+                contents.content_state[0],
                 part,
             )
-            for digit in range(result.size):
-                result[digit] += part[digit]
-                if digit + 1 < result.size:
-                    result[digit + 1] += result[digit] >> np.uint64(DIGIT_BITS)
-                    result[digit] &= np.uint64((1 << DIGIT_BITS) - 1)
+            _add_count(part, result)
             j = 0
             while j < ties:
                 index[j] += 1
@@ -172,7 +267,7 @@ def _count_cases(problem, rules, unrolling, states, successor, allowed, item_dim
                 j += 1
             if j == ties:
                 break
-    return True, buffer
+    return True
 
 
 @allocating
@@ -183,7 +278,7 @@ def _top_precisions(problem, unrolling, states, contents):
     """
     top = problem.levels[O] - 1
     if top == 0:
-        return 1 << starts_partial(problem, unrolling, states, contents, 0, 0)
+        return 1 << starts_partial(problem, unrolling, states, 0, 0)
     memory = problem.chain[O, top]
     most = 0.0
     for i in range(3):
@@ -192,6 +287,16 @@ def _top_precisions(problem, unrolling, states, contents):
             level = problem.memory_level[memory, o]
             most += max(contents.bits[o, level, 0].max(), contents.bits[o, level, 1].max())
     return 2 if contents.partial[O] == 0 or fits(most, problem.memory_size[memory]) else 3
+
+
+@kernel
+def _add_count(part, result):
+    """Add a count to another one."""
+    for digit in range(result.size):
+        result[digit] += part[digit]
+        if digit + 1 < result.size:
+            result[digit + 1] += result[digit] >> np.uint64(DIGIT_BITS)
+            result[digit] &= np.uint64((1 << DIGIT_BITS) - 1)
 
 
 @allocating

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._jit import allocating, kernel
+from ._jit import allocating, formula, kernel
 from .allocate import fits, held_bits
-from .problem import IRRELEVANT, MAX_LEVELS, MAX_MEMORIES, N_DIMS, O
+from .problem import IRRELEVANT, MAX_MEMORIES, N_DIMS, O
 from .traffic import REDUCES_ABOVE, element_bits, tile_content
 
 
@@ -62,10 +62,11 @@ def fill_contents(problem, rules, unrolling, items, item_dim, item_count, states
             for o in range(3):
                 here[o] += stride[o, item]
                 content_state[o, s] = here[o]
-    bits = np.zeros((3, MAX_LEVELS, 2, number.max()))
+    levels = problem.levels.max()
+    bits = np.zeros((3, levels, 2, number.max()))
     size = np.empty(N_DIMS)
     partial = np.zeros(3, np.int64)
-    partial[O] = 1 if problem.bits[2] != problem.bits[3] else 0
+    partial[O] = 1 if has_partial_sums(problem) else 0
     sample = np.zeros(number.max(), np.int64)
     for o in range(3):
         for s in range(total - 1, -1, -1):
@@ -83,25 +84,33 @@ def fill_contents(problem, rules, unrolling, items, item_dim, item_count, states
     return Contents(content_state, number, bits, partial)
 
 
+@formula
+def has_partial_sums(problem):
+    """Does the output have two precisions?"""
+    return problem.bits[2] != problem.bits[3]
+
+
 @kernel
-def starts_partial(problem, unrolling, states, contents, level, s):
+def starts_partial(problem, unrolling, states, level, s):
     """Is a level of the output that takes its loops from state ``s`` on as wide as partial sums? 1 or 0."""
-    if contents.partial[O] == 0:
+    if not has_partial_sums(problem):
         return 0
     listed = unrolling.lists_reduction[problem.first_row[O] + level] != 0
     return 1 if listed or states[s, REDUCES_ABOVE] != 0.0 else 0
 
 
 @allocating
-def find_labels(problem, unrolling, states, contents, top_partial):
+def find_labels(problem, contents, lowest, top_partial):
     """Find out what must be remembered of shared memories.
+
+    Args:
+        lowest: int64[3], level of each operand that these labels begin at; below it, no memory is shared.
 
     Returns:
         Whether anything fits at all; the labels; the table of next labels, int64: for a memory, a set of operands cut
         there and one more operand, by rank of what it adds and label; -1 where that does not fit.
     """
-    most = contents.number.max()
-    rank = np.full((3, MAX_LEVELS, 2, most), -1, np.int64)
+    rank = np.full(contents.bits.shape, -1, np.int64)
     count = np.ones((MAX_MEMORIES, 8), np.int64)
     first = np.zeros((MAX_MEMORIES, 8, 3), np.int64)
     shared = np.zeros(MAX_MEMORIES, np.bool_)
@@ -119,6 +128,8 @@ def find_labels(problem, unrolling, states, contents, top_partial):
             if o < 0:
                 break
             level = problem.memory_level[memory, o]
+            if level < lowest[o]:
+                continue
             if level == problem.levels[o] - 1:
                 partial = 0
                 if contents.partial[o] != 0:

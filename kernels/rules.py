@@ -14,7 +14,7 @@ from ._jit import kernel
 from .problem import IRRELEVANT, MAX_LEVELS, MAX_LOOPS, N_DIMS, W
 from .traffic import SIZE
 
-#: What a search may choose from. ``new_rules`` of fastmap.lowering fills one that forbids nothing.
+#: What a search may choose from; ``fastmap.rules.lower_rules`` fills one.
 RULES = np.dtype(
     [
         ("limit", np.int64),  # largest number of loops, 0: none

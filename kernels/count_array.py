@@ -1,0 +1,182 @@
+"""The states of a spatial mapping at which an operand may still be within the levels of the array."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ._jit import allocating, kernel
+from .allocate import fits, held_bits
+from .count_labels import has_partial_sums
+from .lattice import lattice_items
+from .problem import IRRELEVANT, MAX_LOOPS, N_DIMS, O
+from .traffic import CYCLES, N_STATE, REDUCES_ABOVE, SIZE, element_bits, tile_content
+
+
+class ArrayStates(NamedTuple):
+    """A part of a lattice; a step leads to a larger number, the first is the empty one."""
+
+    states: Any  #: float64[n, N_STATE], see ``traffic``
+    successor: Any  #: int64[n, items], one step outwards, -1: not in this part
+    item_dim: Any  #: int64[items]
+    shared_state: Any  #: int64[n], the state of the shared lattice with the same loops above
+    content_state: Any  #: int64[3, n], the state itself
+    rank_of: Any  #: int64[3, L, 2, n], see ``Labels``; of the levels of the array, 0: it fits
+    cut_at: Any  #: uint8[3, n], levels of each operand that may end at a state (bits)
+
+
+@allocating
+def array_levels(problem, array_dims):
+    """Levels of each operand that belong to the array: those below the lowest memory that serves all of its dimensions
+    (int64[3]). What the others hold does not depend on the spatial mapping, but for the loops that it leaves.
+
+    All 0 where such a memory is missing, or a memory of the array is shared by operands.
+    """
+    lowest = np.zeros(3, np.int64)
+    for o in range(3):
+        for array_dim in range(array_dims):
+            level = 0
+            while level < problem.levels[o] and problem.serves[problem.chain[o, level], array_dim] == 0:
+                level += 1
+            lowest[o] = max(lowest[o], level)
+    separate = True
+    for o in range(3):
+        separate &= lowest[o] < problem.levels[o]
+        for level in range(min(lowest[o], problem.levels[o])):
+            separate &= problem.memory_operands[problem.chain[o, level], 1] < 0
+    return lowest if separate else np.zeros(3, np.int64)
+
+
+@allocating
+def list_array_states(problem, rules, unrolling, lowest, shared_items, contents, labels, position):
+    """List the empty state and those that hold no more than fits some level of the array.
+
+    With a state, all that lie below it are listed: tiles only grow.
+
+    Args:
+        lowest: int64[3], see ``array_levels``.
+        shared_items: int64[items, 3], dimension, size and number of each item of the shared lattice.
+        contents, labels: of the shared lattice.
+        position: int32[...], working memory, -1 everywhere, before and after.
+    """
+    dim, size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
+    count = np.empty(MAX_LOOPS, np.int64)
+    items, _ = lattice_items(problem, rules, unrolling.remaining, dim, size, count)
+    stride, shared_stride = np.ones(items, np.int64), np.zeros(items, np.int64)
+    total, shared_base, shared_total = 1, 0, 1
+    for i in range(items):
+        stride[i] = total
+        total *= count[i] + 1
+    for j in range(shared_items.shape[0]):
+        more = shared_items[j, 2]
+        for i in range(items):
+            if dim[i] == shared_items[j, 0] and size[i] == shared_items[j, 1]:
+                shared_stride[i] = shared_total
+                more -= count[i]
+        shared_base += more * shared_total
+        shared_total *= shared_items[j, 2] + 1
+    levels = problem.levels.max()
+    most = lowest.max()
+    complete = np.ones((1, N_STATE))
+    for d in range(N_DIMS):
+        complete[0, SIZE + d] = unrolling.remaining[d]
+    tile = np.empty(N_DIMS)
+    everything = np.zeros((3, most))
+    for o in range(3):
+        for level in range(lowest[o]):
+            row = problem.first_row[o] + level + 1
+            everything[o, level] = tile_content(problem, unrolling, complete, o, row, 0, tile)
+    states, index = np.empty((64, N_STATE)), np.empty(64, np.int64)
+    elements = np.empty((64, 3, most))
+    n, here = 0, 0
+    below = np.zeros(items, np.int64)
+    i = 0
+    while i < items or n == 0:
+        if n == states.shape[0]:
+            states, index, elements = _twice(states), _twice(index), _twice(elements)
+        _describe_state(problem, dim, size, count, below, states, n)
+        if _holds_little(problem, unrolling, lowest, states, n, tile, elements) or n == 0:
+            index[n] = here
+            n += 1
+            i = 0
+        else:  # nor does any with more of this item
+            here -= below[i] * stride[i]
+            below[i] = 0
+            i += 1
+        while i < items and below[i] == count[i]:
+            here -= below[i] * stride[i]
+            below[i] = 0
+            i += 1
+        if i < items:
+            below[i] += 1
+            here += stride[i]
+    successor, shared_state = np.full((n, items), -1, np.int64), np.full(n, shared_base, np.int64)
+    for s in range(n):
+        position[index[s]] = s
+    for s in range(n):
+        rest = index[s]
+        for j in range(items):
+            of_item = rest % (count[j] + 1)
+            rest //= count[j] + 1
+            shared_state[s] += of_item * shared_stride[j]
+            if of_item < count[j]:
+                successor[s, j] = position[index[s] + stride[j]]
+    for s in range(n):
+        position[index[s]] = -1
+    rank_of, cut_at = np.full((3, levels, 2, n), -1, np.int64), np.zeros((3, n), np.uint8)
+    for o in range(3):
+        for level in range(problem.levels[o] - 1):
+            memory = problem.chain[o, level]
+            for partial in range(1 + contents.partial[o]):
+                bits = element_bits(problem, o, partial != 0)
+                for s in range(n):
+                    if level >= lowest[o]:
+                        rank = labels.rank[o, level, partial, contents.content_state[o, shared_state[s]]]
+                    else:
+                        exchanges = problem.memory_double_buffered[memory] != 0
+                        held = held_bits(elements[s, o, level], everything[o, level], bits, exchanges)
+                        rank = 0 if fits(held, problem.memory_size[memory]) else -1
+                    rank_of[o, level, partial, s] = rank
+                    if rank >= 0:
+                        cut_at[o, s] |= np.uint8(1 << level)
+    content_state = np.empty((3, n), np.int64)
+    content_state[:] = np.arange(n)
+    return ArrayStates(states[:n], successor, dim[:items], shared_state, content_state, rank_of, cut_at)
+
+
+@allocating
+def _twice(table):
+    """A table with room for as many rows again."""
+    return np.concatenate((table, np.empty_like(table)))
+
+
+@kernel
+def _describe_state(problem, dim, size, count, below, states, s):
+    """Fill a row of the table of states: so many of each item lie below."""
+    cycles, reduces = 1.0, 0.0
+    for d in range(N_DIMS):
+        states[s, SIZE + d] = 1.0
+    for i in range(below.size):
+        for _ in range(below[i]):
+            cycles *= size[i]
+            states[s, SIZE + dim[i]] *= size[i]
+        if below[i] < count[i] and problem.relevance[O, dim[i]] == IRRELEVANT:
+            reduces = 1.0
+    states[s, CYCLES] = cycles
+    states[s, REDUCES_ABOVE] = reduces
+
+
+@kernel
+def _holds_little(problem, unrolling, lowest, states, s, tile, elements):
+    """Does what lies below a state fit any level of the array at its least precision? The elements are filled."""
+    found = False
+    for o in range(3):
+        bits = element_bits(problem, o, False)
+        if o == O and has_partial_sums(problem):
+            bits = min(bits, element_bits(problem, o, True))
+        for level in range(lowest[o]):
+            row = problem.first_row[o] + level + 1
+            elements[s, o, level] = tile_content(problem, unrolling, states, o, row, s, tile)
+            found |= fits(elements[s, o, level] * bits, problem.memory_size[problem.chain[o, level]])
+    return found
