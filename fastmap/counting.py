@@ -43,8 +43,7 @@ class _Group(NamedTuple):
     """Spatial mappings that are counted together."""
 
     members: IntArray  #: int64[n], which of the candidates
-    remaining: IntArray  #: int64[8], iterations of the lattice that they share
-    lowest: IntArray  #: int64[3], levels of the array; all 0: they share nothing
+    remaining: IntArray  #: int64[8], iterations of the lattice that has all of theirs in it
 
 
 def count_valid(
@@ -71,8 +70,9 @@ def count_valid(
     candidates, remaining = space.candidates[chosen], space.remaining[chosen]
     jobs: list[Callable[[IntArray], int]] = []
     if space.rules.tobytes() == lower_rules(Constraints(), space.architecture).tobytes():
-        for group in _groups(space, candidates, remaining):
-            jobs.append(partial(_count_group, space, candidates, digits, counts, control, group))
+        lowest = array_levels(space.problem, len(space.architecture.array.dimensions))
+        for group in _groups(space, candidates, remaining, lowest):
+            jobs.append(partial(_count_group, space, candidates, lowest, digits, counts, control, group))
     else:
         for first in range(0, len(chosen), CHUNK):
             jobs.append(partial(_count_each, space, candidates, digits, counts, control, first))
@@ -106,6 +106,7 @@ def count_valid(
 def _count_group(
     space: Mapspace,
     candidates: IntArray,
+    lowest: IntArray,
     digits: IntArray,
     counts: npt.NDArray[np.uint64],
     control: Control,
@@ -123,7 +124,7 @@ def _count_group(
         candidates,
         group.members,
         group.remaining,
-        group.lowest,
+        lowest,
         int(digits[group.members].max()),
         counts,
         control.halt,
@@ -159,21 +160,21 @@ def _count_each(
     return outcome
 
 
-def _groups(space: Mapspace, candidates: IntArray, remaining: IntArray) -> list[_Group]:
+def _groups(space: Mapspace, candidates: IntArray, remaining: IntArray, lowest: IntArray) -> list[_Group]:
     """Group spatial mappings where the lattice that has all of theirs in it is smaller than theirs together.
 
     Args:
         candidates, remaining: int64[n, loops] and int64[n, 8].
+        lowest: int64[3], see ``array_levels``.
     """
     problem = space.problem
-    lowest = array_levels(problem, len(space.architecture.array.dimensions))
     alike = np.full(len(candidates), bool(lowest.any()) and problem["levels"][O] > 1)
     if problem["repairs"] & WHOLE_TILES != WHOLE_TILES:
         # Tiles are averages, and maybe truncated: only those of whole factors are the same to the last digit.
         factors = np.where(candidates == 0, 1, candidates)
         for d, size in enumerate(problem["loop_size"].tolist()):
             alike &= np.prod(factors[:, space.loop_dim == d], axis=1) * remaining[:, d] == size
-    groups = [_Group(np.array([i]), remaining[i], np.zeros(3, np.int64)) for i in np.flatnonzero(~alike).tolist()]
+    groups = [_Group(np.array([i]), remaining[i]) for i in np.flatnonzero(~alike).tolist()]
     members = np.flatnonzero(alike)
     most = remaining[members]
     for d in range(most.shape[1]):
@@ -187,9 +188,9 @@ def _groups(space: Mapspace, candidates: IntArray, remaining: IntArray) -> list[
     for k, key in enumerate(keys):
         part = by_group[first[k] : first[k + 1]]
         if states[k] <= own_states[part].sum():
-            groups.append(_Group(members[part], key, lowest))
+            groups.append(_Group(members[part], key))
         else:
-            groups += [_Group(members[[i]], remaining[members[i]], lowest) for i in part.tolist()]
+            groups += [_Group(members[[i]], remaining[members[i]]) for i in part.tolist()]
     sizes = _count_divisors(np.array([group.remaining for group in groups]))
     return [groups[i] for i in np.argsort(-sizes, kind="stable").tolist()]  # the largest first: threads end together
 

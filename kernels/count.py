@@ -58,7 +58,7 @@ def count_group(
     Args:
         members: int64[n], which of the candidates.
         remaining: int64[8], temporal iterations of the shared lattice; those of each member divide them.
-        lowest: int64[3], see ``array_levels``; all 0: everything depends on the candidate, of which there is one.
+        lowest: int64[3], see ``array_levels``; one member may be alone whatever they are.
         digits: of each count.
         counts: uint64[S, D], filled, lowest digit first.
         control: int64[1], set to nonzero by anybody to stop.
@@ -69,7 +69,7 @@ def count_group(
     """
     item_dim, item_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
     item_count = np.empty(MAX_LOOPS, np.int64)
-    if lowest.any():
+    if members.size > 1:
         _unroll_above(problem, remaining, shared_unrolling)
     else:
         unroll(problem, array_dim, loop_dim, candidates[members[0]], shared_unrolling)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import random
@@ -10,9 +11,10 @@ import pytest
 
 from fastmap.cli import main
 from fastmap.control import Control
-from fastmap.counting import count_valid
+from fastmap.counting import _groups, count_valid
 from fastmap.errors import SearchError
 from fastmap.exploration import Options
+from fastmap.kernels.count_array import array_levels
 from fastmap.layer import Layer
 from fastmap.loading import load_architecture, load_workload
 from fastmap.mapping import Constraints
@@ -81,6 +83,54 @@ def test_count_equals_brute_force() -> None:
         assert count_valid(space, threads=1) == sum(point.fits for point in brute), (seed, rules)
         compared += 1
     assert compared > 50
+
+
+def one_spatial_mapping(space: Mapspace, i: int) -> Mapspace:
+    return dataclasses.replace(
+        space,
+        candidates=space.candidates[[i]],
+        remaining=space.remaining[[i]],
+        loops=space.loops[[i]],
+        orders=(space.orders[i],),
+    )
+
+
+@pytest.mark.parametrize("architecture", ["aimc", "aimc_4level", "dimc_64x64_4banks"])
+@pytest.mark.parametrize("cost_model", ["corrected", "zigzag"])
+def test_spatial_mappings_counted_together_and_alone(architecture: str, cost_model: str) -> None:
+    """What is counted once for many spatial mappings, over-hanging ones among them, is what each has by itself."""
+    layer = Layer(name="conv", K=22, C=36, OX=14, OY=5, FX=3, FY=3, stride_x=2)
+    space = Mapspace.build(layer, load_architecture(architecture), cost_model=cost_model)
+    lowest = array_levels(space.problem, len(space.architecture.array.dimensions))
+    groups = _groups(space, space.candidates, space.remaining, lowest)
+    assert sorted(i for group in groups for i in group.members.tolist()) == list(range(len(space.orders)))
+    assert max(len(group.members) for group in groups) > 20
+    picked = sorted(random.Random(architecture).sample(range(len(space.orders)), 40))
+    some = dataclasses.replace(
+        space,
+        candidates=space.candidates[picked],
+        remaining=space.remaining[picked],
+        loops=space.loops[picked],
+        orders=tuple(space.orders[i] for i in picked),
+    )
+    assert count_valid(some, threads=2) == sum(count_valid(one_spatial_mapping(space, i)) or 0 for i in picked)
+
+
+def test_random_spatial_mappings_counted_together_and_alone() -> None:
+    shared = 0
+    for seed in range(300):
+        pick = random.Random(f"together {seed}").choice
+        layer, hw = random_problem(pick, SMALL)
+        cost_model = pick(("corrected", "corrected", "zigzag"))
+        space = build(problems.read_layer(layer), problems.read_architecture(hw), {}, cost_model)
+        if space is None or len(space.orders) > 60:
+            continue
+        lowest = array_levels(space.problem, len(space.architecture.array.dimensions))
+        groups = _groups(space, space.candidates, space.remaining, lowest)
+        alone = sum(count_valid(one_spatial_mapping(space, i)) or 0 for i in range(len(space.orders)))
+        assert count_valid(space, threads=pick((1, 2))) == alone, seed
+        shared += alone > 0 and max(len(group.members) for group in groups) > 1
+    assert shared > 40
 
 
 @pytest.mark.parametrize("allocation", ["free", "even"])
