@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -46,6 +47,27 @@ class _Group(NamedTuple):
     remaining: IntArray  #: int64[8], iterations of the lattice that has all of theirs in it
 
 
+class _Task(NamedTuple):
+    """What is to be counted, of all spatial mappings that count differently."""
+
+    space: Mapspace
+    candidates: IntArray  #: int64[n, loops]
+    remaining: IntArray  #: int64[n, 8]
+    lowest: IntArray  #: int64[3], see ``array_levels``
+    digits: IntArray  #: int64[n], of each count
+    counts: npt.NDArray[np.uint64]  #: uint64[n, D], filled
+    control: Control
+
+
+@dataclass
+class _Worker:
+    """What a thread has of its own."""
+
+    done: IntArray = field(default_factory=lambda: np.zeros(1, np.int64))
+    outcome: int = COUNTED
+    buffer: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+
+
 def count_valid(
     space: Mapspace,
     *,
@@ -66,106 +88,94 @@ def count_valid(
         return _enumerate(space, threads, control)
     chosen, times = _distinct(space)
     digits = np.array([_digits(space.orders[i] * space.allocations[i]) for i in chosen.tolist()], np.int64)
-    counts = np.zeros((len(chosen), int(digits.max())), np.uint64)
-    candidates, remaining = space.candidates[chosen], space.remaining[chosen]
-    jobs: list[Callable[[IntArray], int]] = []
+    task = _Task(
+        space,
+        space.candidates[chosen],
+        space.remaining[chosen],
+        array_levels(space.problem, len(space.architecture.array.dimensions)),
+        digits,
+        np.zeros((len(chosen), int(digits.max())), np.uint64),
+        control,
+    )
+    jobs: list[Callable[[_Worker], None]]
     if space.rules.tobytes() == lower_rules(Constraints(), space.architecture).tobytes():
-        lowest = array_levels(space.problem, len(space.architecture.array.dimensions))
-        for group in _groups(space, candidates, remaining, lowest):
-            jobs.append(partial(_count_group, space, candidates, lowest, digits, counts, control, group))
+        jobs = [
+            partial(_count_group, task, group) for group in _groups(space, task.candidates, task.remaining, task.lowest)
+        ]
     else:
-        for first in range(0, len(chosen), CHUNK):
-            jobs.append(partial(_count_each, space, candidates, digits, counts, control, first))
-    workers = min(threads or available_threads(), len(jobs))
-    done = [np.zeros(1, np.int64) for _ in range(workers)]
+        jobs = [partial(_count_each, task, first) for first in range(0, len(chosen), CHUNK)]
+    workers = [_Worker() for _ in range(min(threads or available_threads(), len(jobs)))]
     numbers = itertools.count()
-    outcomes = [COUNTED] * workers
 
-    def work(worker: int) -> None:
-        while not control.stopped and outcomes[worker] == COUNTED:
-            number = next(numbers)
-            if number >= len(jobs):
+    def work(number: int) -> None:
+        worker = workers[number]
+        while not control.stopped and worker.outcome == COUNTED:
+            job = next(numbers)
+            if job >= len(jobs):
                 return
-            outcomes[worker] = jobs[number](done[worker])
+            jobs[job](worker)
 
     def covered() -> int:
-        return sum(int(each[0]) for each in done) * len(space.orders) // len(chosen)
+        return sum(int(each.done[0]) for each in workers) * len(space.orders) // len(chosen)
 
-    run_threads(work, workers, control, covered, progress)
-    if TOO_MANY_CASES in outcomes:
+    run_threads(work, len(workers), control, covered, progress)
+    if any(each.outcome == TOO_MANY_CASES for each in workers):
         raise SearchError("bounds on the iterations at a level tie too many cuts")
     if control.halt[0]:
         return None
     total: int = sum(
         number * sum(digit << (DIGIT_BITS * place) for place, digit in enumerate(row))
-        for number, row in zip(times.tolist(), counts.tolist(), strict=True)
+        for number, row in zip(times.tolist(), task.counts.tolist(), strict=True)
     )
     return total
 
 
-def _count_group(
-    space: Mapspace,
-    candidates: IntArray,
-    lowest: IntArray,
-    digits: IntArray,
-    counts: npt.NDArray[np.uint64],
-    control: Control,
-    group: _Group,
-    done: IntArray,
-) -> int:
-    """Count the spatial mappings of a group; returns what came of it."""
-    outcome: int = count_group(
-        space.problem,
-        space.rules,
+def _count_group(task: _Task, group: _Group, worker: _Worker) -> None:
+    """Count the spatial mappings of a group."""
+    alike = group.remaining[list(MIRROR)] == group.remaining
+    worker.outcome, worker.buffer = count_group(
+        task.space.problem,
+        task.space.rules,
         new_record(UNROLLING),
         new_record(UNROLLING),
-        space.array_dim,
-        space.loop_dim,
-        candidates,
+        task.space.array_dim,
+        task.space.loop_dim,
+        task.candidates,
         group.members,
         group.remaining,
-        lowest,
-        int(digits[group.members].max()),
-        counts,
-        control.halt,
-        done,
+        task.lowest,
+        int(task.digits[group.members].max()),
+        len(group.members) > 1 and _is_symmetric(task.space) and bool(alike.all()),
+        task.counts,
+        worker.buffer,
+        task.control.halt,
+        worker.done,
     )
-    return outcome
 
 
-def _count_each(
-    space: Mapspace,
-    candidates: IntArray,
-    digits: IntArray,
-    counts: npt.NDArray[np.uint64],
-    control: Control,
-    first: int,
-    done: IntArray,
-) -> int:
-    """Count some spatial mappings one by one, by the rules; returns what came of it."""
-    outcome: int = count_candidates(
-        space.problem,
-        space.rules,
+def _count_each(task: _Task, first: int, worker: _Worker) -> None:
+    """Count some spatial mappings one by one, by the rules."""
+    worker.outcome = count_candidates(
+        task.space.problem,
+        task.space.rules,
         new_record(UNROLLING),
-        space.array_dim,
-        space.loop_dim,
-        candidates,
-        digits,
+        task.space.array_dim,
+        task.space.loop_dim,
+        task.candidates,
+        task.digits,
         first,
-        min(first + CHUNK, len(candidates)),
-        counts,
-        control.halt,
-        done,
+        min(first + CHUNK, len(task.candidates)),
+        task.counts,
+        task.control.halt,
+        worker.done,
     )
-    return outcome
 
 
 def _groups(space: Mapspace, candidates: IntArray, remaining: IntArray, lowest: IntArray) -> list[_Group]:
     """Group spatial mappings where the lattice that has all of theirs in it is smaller than theirs together.
 
     Args:
-        candidates, remaining: int64[n, loops] and int64[n, 8].
-        lowest: int64[3], see ``array_levels``.
+        candidates, remaining, lowest: see ``_Task``.
     """
     problem = space.problem
     alike = np.full(len(candidates), bool(lowest.any()) and problem["levels"][O] > 1)

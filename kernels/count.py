@@ -27,7 +27,7 @@ from .count_paths import count_paths
 from .count_shared import Shared, count_shared
 from .count_situations import DIGIT_BITS, list_situations
 from .lattice import allowed_states, count_states, fill_lattice, lattice_items
-from .problem import FRACTIONAL, MAX_LEVELS, MAX_LOOPS, N_DIMS, O, unroll
+from .problem import FRACTIONAL, MAX_LEVELS, MAX_LOOPS, MIRROR, N_DIMS, O, unroll
 from .traffic import N_STATE, SIZE
 
 MAX_CASES = 5000  # counts of one spatial mapping, where rules tie cuts of one operand
@@ -49,7 +49,9 @@ def count_group(
     remaining,
     lowest,
     digits,
+    symmetric,
     counts,
+    buffer,
     control,
     progress,
 ):
@@ -60,12 +62,14 @@ def count_group(
         remaining: int64[8], temporal iterations of the shared lattice; those of each member divide them.
         lowest: int64[3], see ``array_levels``; one member may be alone whatever they are.
         digits: of each count.
+        symmetric: whether x and y play the same role, in the layer and in the shared lattice.
         counts: uint64[S, D], filled, lowest digit first.
+        buffer: uint64[...], working memory.
         control: int64[1], set to nonzero by anybody to stop.
         progress: int64[1], counts the candidates done.
 
     Returns:
-        COUNTED or STOPPED.
+        COUNTED or STOPPED, and the working memory, another one if it grew.
     """
     item_dim, item_size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
     item_count = np.empty(MAX_LOOPS, np.int64)
@@ -80,7 +84,8 @@ def count_group(
     shared_items = np.stack((item_dim[:items], item_size[:items], item_count[:items]), axis=1)
     contents = fill_contents(problem, rules, shared_unrolling, items, item_dim, item_count, states)
     precisions = _top_precisions(problem, shared_unrolling, states, contents)
-    buffer, position = np.empty(0, np.uint64), np.full(states.shape[0], -1, np.int32)
+    mirror = _mirror_states(successor, item_dim, item_size) if symmetric else np.arange(states.shape[0])
+    position = np.full(states.shape[0], -1, np.int32)
     part = np.empty(digits, np.uint64)
     for member in members:
         counts[member] = 0
@@ -97,6 +102,7 @@ def count_group(
             shared_unrolling,
             states,
             successor,
+            mirror,
             contents,
             labels,
             table,
@@ -109,7 +115,7 @@ def count_group(
         buffer = shared.counts
         for member in members:
             if control[0] != 0:
-                return STOPPED
+                return STOPPED, buffer
             unroll(problem, array_dim, loop_dim, candidates[member], unrolling)
             within = list_array_states(problem, rules, unrolling, lowest, shared_items, contents, labels, position)
             count_paths(
@@ -134,7 +140,23 @@ def count_group(
             )
             _add_count(part, counts[member, :digits])
     progress[0] += members.size
-    return COUNTED
+    return COUNTED, buffer
+
+
+@allocating
+def _mirror_states(successor, item_dim, item_size):
+    """Find the state that each one becomes when x and y are exchanged: int64[S]."""
+    total, items = successor.shape
+    image = np.zeros(items, np.int64)
+    for item in range(items):
+        while item_dim[image[item]] != MIRROR[item_dim[item]] or item_size[image[item]] != item_size[item]:
+            image[item] += 1
+    mirror = np.zeros(total, np.int64)
+    for s in range(total):
+        for item in range(items):
+            if successor[s, item] >= 0:
+                mirror[successor[s, item]] = successor[mirror[s], image[item]]
+    return mirror
 
 
 @kernel
@@ -223,7 +245,10 @@ def _count_cases(problem, rules, unrolling, states, successor, allowed, item_dim
     index = np.zeros(ties, np.int64)
     below = np.ones((3, MAX_LEVELS, N_DIMS))  # 0: not tied
     part = np.empty(result.size, np.uint64)
-    all_levels, nothing = np.full(3, MAX_LEVELS, np.int64), Shared(np.empty(0, np.uint64), 0, 0)
+    all_levels, nothing = (
+        np.full(3, MAX_LEVELS, np.int64),
+        Shared(np.empty(0, np.uint64), contents.content_state[0], 0, 0),
+    )
     for top_partial in range(2):
         if precisions & (1 << top_partial) == 0:
             continue

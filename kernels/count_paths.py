@@ -58,10 +58,9 @@ def count_paths(
     first = 0
     if levels[O] > 1:
         first = starts_partial(problem, unrolling, states, 0, 0) * reuse_bits
-    given = shared.digits * shared.width  # counts of a state
     if not inner[first]:
         for digit in range(digits):
-            result[digit] = shared.counts[shared_state[0] * given + digit * shared.width + offset[first]]
+            result[digit] = shared.counts[shared.row[shared_state[0]] + digit * shared.width + offset[first]]
         return
     complete = total - 1
     for o in range(3):
@@ -148,7 +147,7 @@ def count_paths(
                         if rank < 0:
                             continue
                         if not inner[following]:
-                            start = shared_state[s] * given + offset[following]
+                            start = shared.row[shared_state[s]] + offset[following]
                             _lower(work, offset[e], low, e, 0)
                             for digit in range(digits):
                                 _add(work, digit, offset[e], shared.counts, start + digit * shared.width, size[e])

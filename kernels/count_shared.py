@@ -24,7 +24,8 @@ SHORT_RUN = 4  # fewer counts than this one behind the other are added one by on
 class Shared(NamedTuple):
     """Ways to go on from each state of a lattice in each situation, once no operand is within the array."""
 
-    counts: Any  #: uint64[...], digit by digit of each state's row
+    counts: Any  #: uint64[...], digit by digit of each row
+    row: Any  #: int64[S], where the row of each state begins
     digits: Any
     width: Any  #: counts of a row
 
@@ -120,11 +121,24 @@ def _enter(links, to, source, length, runs, singles):
 
 @allocating
 def count_shared(
-    problem, unrolling, states, successor, contents, labels, table, situations, lowest, top_partial, digits, buffer
+    problem,
+    unrolling,
+    states,
+    successor,
+    mirror,
+    contents,
+    labels,
+    table,
+    situations,
+    lowest,
+    top_partial,
+    digits,
+    buffer,
 ):
     """Count the ways to go on.
 
     Args:
+        mirror: int64[S], a state from which there are as many ways to go on, maybe itself.
         lowest: int64[3], level of each operand at which these situations begin.
         top_partial: precision of the output in its top memory, which the last cut must lead to; -1: any.
         buffer: uint64[...], working memory for the counts.
@@ -134,8 +148,15 @@ def count_shared(
     """
     total = successor.shape[0]
     width = situations.row_width
-    if buffer.size < total * digits * width:
-        buffer = np.empty(total * digits * width, np.uint64)
+    row, rows = np.empty(total, np.int64), 0
+    for s in range(total - 1, -1, -1):
+        if mirror[s] > s:
+            row[s] = row[mirror[s]]
+        else:
+            row[s] = rows * digits * width
+            rows += 1
+    if buffer.size < rows * digits * width:
+        buffer = np.empty(rows * digits * width, np.uint64)
     has_partial = contents.partial[O] != 0
     links = _list_links(problem, situations, labels, table, lowest, has_partial)
     levels = problem.levels
@@ -143,12 +164,14 @@ def count_shared(
     for o in range(3):
         done += situations.step[o] * (levels[o] - 1)
     for s in range(total - 1, -1, -1):
-        row = s * digits * width
+        if mirror[s] > s:
+            continue
+        start = row[s]
         used = width if states[s, REDUCES_ABOVE] == 0.0 else situations.partial_width
         for digit in range(digits):
-            _add_successors(successor, s, digits * width, buffer, digit * width, used)
+            _add_successors(successor, row, s, buffer, digit * width, used)
         if s == total - 1:
-            buffer[row + situations.offset[done]] = 1
+            buffer[start + situations.offset[done]] = 1
         for turn in range(3):
             o = 2 - turn
             content = contents.content_state[o, s]
@@ -163,15 +186,15 @@ def count_shared(
                 for late in range(1 + (has_partial and used == width)):
                     rank = labels.rank[o, level, 1 - late if has_partial and o == O else 0, content]
                     if rank >= 0:
-                        _follow(buffer, row, width, digits, links, links.number[o, level, late, next_partial] + rank)
-        carry(buffer, row, row + used, width, digits)
-    return Shared(buffer, digits, width)
+                        _follow(buffer, start, width, digits, links, links.number[o, level, late, next_partial] + rank)
+        carry(buffer, start, start + used, width, digits)
+    return Shared(buffer, row, digits, width)
 
 
 @kernel
-def _add_successors(successor, s, stride, counts, begin, length):
+def _add_successors(successor, row, s, counts, begin, length):
     """Set a part of a state's row to the sum of those of its successors."""
-    here = counts[s * stride + begin : s * stride + begin + length]
+    here = counts[row[s] + begin : row[s] + begin + length]
     first = -1
     empty = True
     for item in range(successor.shape[1]):
@@ -181,7 +204,7 @@ def _add_successors(successor, s, stride, counts, begin, length):
         if first < 0:
             first = t
             continue
-        a, b = counts[first * stride + begin :], counts[t * stride + begin :]
+        a, b = counts[row[first] + begin :], counts[row[t] + begin :]
         if empty:
             for k in range(length):
                 here[k] = a[k] + b[k]
@@ -190,7 +213,7 @@ def _add_successors(successor, s, stride, counts, begin, length):
                 here[k] += a[k] + b[k]
         empty, first = False, -1
     if first >= 0:
-        a = counts[first * stride + begin :]
+        a = counts[row[first] + begin :]
         if empty:
             for k in range(length):
                 here[k] = a[k]
