@@ -73,6 +73,7 @@ class Bounds(NamedTuple):
     compute: Any  #: cycles of the array
     run: Any  #: these, rounded up to whole cycles
     window: Any  #: cycles that a port can be busy, at most: each operation rounded up
+    series: Any  #: int64[1], see ``serial_loading``
     lanes: Any  #: int64[1], lanes filled
     lane_port: Any  #: int64[LANES]
     lane_kind: Any  #: int64[LANES]
@@ -224,6 +225,7 @@ LANES = 16
 MIXED_LOADING, MIXED_QUEUED, MIXED_W, MIXED_I = range(4)
 MIXES = 4
 SLOPES = 4  # at which they are mixed
+BOTH = -1  # in place of an input whose loading is in series, see ``serial_loading``
 LOADS = 5  # loading of W, I and O, and what of it is not serial, of W and I
 
 # What is known of the transfers of one direction across a boundary: rows of ``Bounds.transfers``.
@@ -275,36 +277,51 @@ def widest_window(problem, states, traffic, o, k, s, previous, only_irrelevant):
     return np.ceil(states[previous, CYCLES] * clock)
 
 
-@formula
-def serial_loading(problem, o, k):
-    """Is the first transfer across a boundary in series with those of all operands?
+@kernel
+def serial_loading(problem, series, o, k):
+    """Does the first transfer across a boundary add to those of other boundaries?
 
-    So it is for the output, and for an input where both ports serve both inputs (``latency.onload_cycles``).
+    So do those of the output, and either what both inputs transfer where both ports serve both of them
+    (``latency.onload_cycles``), or all that one of the inputs does.
+
+    Args:
+        series: that input, or BOTH.
     """
-    if k == 0:
-        return False
-    if o == O:
-        return True
+    if k == 0 or o == O:
+        return k > 0
+    return _shared_ports(problem, o, k) == 2 if series == BOTH else o == series
+
+
+@formula
+def _shared_ports(problem, o, k):
+    """How many of the ports at both ends of an input's boundary k > 0 serve both inputs?"""
     lower, upper = problem.port[o, k - 1, WRITE_FROM_ABOVE], problem.port[o, k, READ_DOWN]
-    return problem.port_both_inputs[lower] + problem.port_both_inputs[upper] == 2
+    return problem.port_both_inputs[lower] + problem.port_both_inputs[upper]
+
+
+@kernel
+def _is_overlapped(problem, o, k):
+    """Does another boundary's first transfer hide that of this one, k > 0? Of those of an input whose two ports serve
+    both inputs at one end only, the uppermost alone counts (``latency.onload_cycles``).
+    """
+    overlapped = False
+    if o != O and _shared_ports(problem, o, k) == 1:
+        for above in range(k + 1, problem.levels[o]):
+            overlapped |= _shared_ports(problem, o, above) == 1
+    return overlapped
 
 
 @kernel
 def first_cycles(problem, traffic, o, k, s, count, lowest_bits):
     """Cycles of the first loading (inputs) or last off-loading (output) across a boundary, at least.
 
-    A transfer that happens once may be spread over the run down to one tile of the lowest level. Of the boundaries
-    whose two ports serve both inputs at one end only, the uppermost alone counts (``latency.onload_cycles``).
+    A transfer that happens once may be spread over the run down to one tile of the lowest level.
 
     Args:
         lowest_bits: that tile, at least.
     """
-    if k == 0:
+    if k == 0 or _is_overlapped(problem, o, k):
         return 0.0
-    if o != O and _half_shared(problem, o, k):
-        for above in range(k + 1, problem.levels[o]):
-            if _half_shared(problem, o, above):
-                return 0.0
     lower = WRITE_FROM_ABOVE if o != O else READ_UP
     upper = READ_DOWN if o != O else WRITE_FROM_BELOW
     return max(
@@ -325,12 +342,6 @@ def _transfer_cycles(problem, traffic, o, k, s, direction, count, lowest_bits):
     return min(cycles, np.ceil(lowest_bits / problem.port_bandwidth[port, 1]))
 
 
-@formula
-def _half_shared(problem, o, k):
-    lower, upper = problem.port[o, k - 1, WRITE_FROM_ABOVE], problem.port[o, k, READ_DOWN]
-    return problem.port_both_inputs[lower] + problem.port_both_inputs[upper] == 1
-
-
 @kernel
 def fill_transfers(problem, states, traffic, fit, run, loading, transfers):
     """What every boundary costs the port of each direction, whatever lies below it: float64[N_TRANSFER, R, 4, S]."""
@@ -338,7 +349,7 @@ def fill_transfers(problem, states, traffic, fit, run, loading, transfers):
     for o in range(3):
         for k in range(problem.levels[o]):
             row = problem.first_row[o] + k
-            serial = serial_loading(problem, o, k)
+            loads = k > 0 and not _is_overlapped(problem, o, k)
             for s in range(states.shape[0]):
                 if not fit[row, s]:
                     continue
@@ -352,7 +363,7 @@ def fill_transfers(problem, states, traffic, fit, run, loading, transfers):
                     transfers[STALLED_CYCLES, row, direction, s] = stalled
                     transfers[RESERVED_CYCLES, row, direction, s] = reserved
                     back = o == O and (direction == READ_DOWN or direction == WRITE_FROM_ABOVE)
-                    if serial and count == 1.0 and not back:
+                    if loads and count == 1.0 and not back:
                         whole = traffic[row, s, TRANSFER_CYCLES + direction]
                         transfers[WHOLE_CYCLES, row, direction, s] = max(0.0, whole - loading[row, s])
 
@@ -463,12 +474,13 @@ def trace_path(problem, predecessor, fit, cost, paths, rows, at):
 
 @allocating
 def score_stalls(problem, bounds, rows, at, n, score):
-    """Raise the stalls of each port (BUSY, STALLED: float64[P, 2]) to what they add up to along a path.
+    """Raise the stalls of each port (BUSY, STALLED, and BUSY with once-only transfers whole: float64[P, 3]) to what
+    they add up to along a path.
 
     Args:
         rows, at: int64[n], its boundaries.
     """
-    total = np.zeros((problem.ports, 2))
+    total = np.zeros((problem.ports, 3))
     total[:, 0] = -bounds.window
     for o in range(3):
         for k in range(problem.levels[o]):
@@ -482,19 +494,21 @@ def score_stalls(problem, bounds, rows, at, n, score):
                         port = problem.port[o, level, direction]
                         total[port, 0] += bounds.transfers[BUSY_CYCLES, row, direction, at[i]]
                         total[port, 1] += bounds.transfers[STALLED_CYCLES, row, direction, at[i]]
+                        total[port, 2] += bounds.transfers[WHOLE_CYCLES, row, direction, at[i]]
+    total[:, 2] += total[:, 0]
     for port in range(problem.ports):
-        for kind in range(2):
+        for kind in range(3):
             score[port, kind] = max(score[port, kind], total[port, kind])
 
 
 @kernel
-def fill_lane(problem, loading, transfers, port, kind, cost):
+def fill_lane(problem, series, loading, transfers, port, kind, cost):
     """What every boundary at every state adds to a lane: float64[R, S], filled."""
     total = cost.shape[1]
     for o in range(3):
         for k in range(problem.levels[o]):
             row = problem.first_row[o] + k
-            loads = kind < BUSY and kind != RESERVED and serial_loading(problem, o, k)
+            loads = kind < BUSY and kind != RESERVED and serial_loading(problem, series, o, k)
             for s in range(total):
                 cost[row, s] = loading[row, s] if loads else 0.0
             for direction in range(4):
@@ -510,7 +524,7 @@ def fill_lane(problem, loading, transfers, port, kind, cost):
                         cost[row, s] += transfers[STALLED_CYCLES, row, direction, s]
                     elif kind != WHOLE:
                         cost[row, s] += reserved[s]
-                    if kind == QUEUED or kind == WHOLE or kind == TOTAL:
+                    if loads and kind != LOADING:
                         cost[row, s] += transfers[WHOLE_CYCLES, row, direction, s]
 
 
@@ -613,6 +627,7 @@ def new_bounds(problem, lattice, energy_pj, energy_to_go):
         compute,
         np.ceil(compute),
         lattice.states[total - 1, CYCLES] * np.ceil(problem.cycles_per_operation),
+        np.full(1, BOTH, np.int64),
         np.zeros(1, np.int64),
         np.zeros(LANES, np.int64),
         np.zeros(LANES, np.int64),
@@ -636,18 +651,18 @@ def new_bounds(problem, lattice, energy_pj, energy_to_go):
 @kernel
 def add_lane(problem, lattice, tables, bounds, port, kind):
     """Fill one more lane."""
-    _charge_lane(problem, bounds, port, kind)
-    _join_lane(problem, lattice, tables, bounds, bounds.lanes[0] - 1)
+    lane = bounds.lanes[0]
+    _charge_lane(problem, bounds, lane, port, kind)
+    _join_lane(problem, lattice, tables, bounds, lane)
+    bounds.lanes[0] = lane + 1
 
 
 @kernel
-def _charge_lane(problem, bounds, port, kind):
-    """Begin one more lane with what each boundary adds to it."""
-    lane = bounds.lanes[0]
-    bounds.lanes[0] += 1
+def _charge_lane(problem, bounds, lane, port, kind):
+    """Begin a lane with what each boundary adds to it."""
     bounds.lane_port[lane], bounds.lane_kind[lane] = port, kind
     cost = bounds.one_lane
-    fill_lane(problem, bounds.loading, bounds.transfers, port, kind, cost)
+    fill_lane(problem, bounds.series[0], bounds.loading, bounds.transfers, port, kind, cost)
     for row in range(cost.shape[0]):
         for s in range(cost.shape[1]):
             bounds.lane_cycles[row, s, lane] = cost[row, s]
@@ -674,26 +689,16 @@ def _join_lane(problem, lattice, tables, bounds, lane):
 
 @allocating
 def begin_lanes(problem, lattice, tables, bounds):
-    """Fill the loading and the transfers, and begin the lanes up to LOADING.
+    """Fill the loading and the transfers, and begin the lanes up to LOADING for the port that seems to be busiest.
 
     Returns:
         Least latency of any mapping, if each boundary lay where it is best for a lane, whatever the others do.
     """
     states, traffic, fit = lattice.states, tables.traffic, tables.fit
     fill_loading_bounds(problem, states, traffic, fit, bounds.loading)
-    beside = np.zeros(bounds.loading.shape)
-    for o in range(3):
-        for k in range(problem.levels[o]):
-            if not serial_loading(problem, o, k):
-                beside[problem.first_row[o] + k] = bounds.loading[problem.first_row[o] + k]
     load, paths = np.empty(LOADS), np.empty((MAX_LEVELS + 1, states.shape[0]))
-    for j in range(LOADS):
-        cost = bounds.loading if j < 3 else beside
-        fill_operand_paths(problem, lattice.predecessor, lattice.allowed, fit, j % 3, cost, paths)
-        load[j] = paths[problem.levels[j % 3], states.shape[0] - 1]
-        for s in range(states.shape[0]):
-            for k in range(first_boundary(j % 3), problem.levels[j % 3] + 1):
-                bounds.loading_to_go[s, k, j] = paths[k, s]
+    for o in range(3):
+        _fill_operand_loading(problem, lattice, fit, bounds, o, o, bounds.loading, paths, load)
     fill_transfers(problem, states, traffic, fit, bounds.run, bounds.loading, bounds.transfers)
     least = np.zeros((problem.ports, 3))  # QUEUED, BUSY, STALLED: what each boundary adds at least
     for o in range(3):
@@ -721,9 +726,65 @@ def begin_lanes(problem, lattice, tables, bounds):
         if least[other, 0] > least[port, 0]:
             port = other
         stall = max(stall, least[other, 1] - bounds.window, least[other, 2])
+    bounds.lanes[0] = STALL_LANES
+    return place_first_lanes(problem, lattice, tables, bounds, port, stall)
+
+
+@kernel
+def _fill_operand_loading(problem, lattice, fit, bounds, j, o, cost, paths, load):
+    """Fill column ``j`` of ``loading_to_go``, and the least of it in ``load``."""
+    fill_operand_paths(problem, lattice.predecessor, lattice.allowed, fit, o, cost, paths)
+    load[j] = paths[problem.levels[o], cost.shape[1] - 1]
+    for s in range(cost.shape[1]):
+        for k in range(first_boundary(o), problem.levels[o] + 1):
+            bounds.loading_to_go[s, k, j] = paths[k, s]
+
+
+@allocating
+def place_first_lanes(problem, lattice, tables, bounds, port, stall):
+    """Begin the lanes up to LOADING for a port, with the loading of that input in series that seems to say most.
+
+    Args:
+        stall: of every mapping, at least.
+
+    Returns:
+        Least latency of any mapping, as far as is told without paths.
+    """
+    both = False
+    for o in (W, I):
+        for k in range(1, problem.levels[o]):
+            both |= _shared_ports(problem, o, k) == 2
+    best, most = BOTH, -np.inf
+    for series in (BOTH, I, W):
+        if (series == BOTH) == both:
+            cycles = _begin_first_lanes(problem, lattice, tables, bounds, port, series, stall)
+            if cycles > most:
+                best, most = series, cycles
+    if bounds.series[0] != best:
+        _begin_first_lanes(problem, lattice, tables, bounds, port, best, stall)
+    return most
+
+
+@allocating
+def _begin_first_lanes(problem, lattice, tables, bounds, port, series, stall):
+    """Begin these lanes with one choice of the loading in series; returns the same as ``place_first_lanes``."""
+    fit = tables.fit
+    complete = lattice.states.shape[0] - 1
+    bounds.series[0] = series
+    bounds.loading_to_go[:, :, 3:] = 0.0
+    load = np.zeros(LOADS)
+    if series == BOTH:
+        beside, paths = bounds.loading.copy(), np.empty((MAX_LEVELS + 1, complete + 1))
+        for o in (W, I):
+            for k in range(problem.levels[o]):
+                if serial_loading(problem, series, o, k):
+                    beside[problem.first_row[o] + k] = 0.0
+            _fill_operand_loading(problem, lattice, fit, bounds, 3 + o, o, beside, paths, load)
+    for o in range(3):
+        load[o] = bounds.loading_to_go[complete, problem.levels[o], o]
     lanes = np.zeros(LANES)
     for kind in range(STALL_LANES):
-        _charge_lane(problem, bounds, port, kind)
+        _charge_lane(problem, bounds, kind, port, kind)
         lanes[kind] = bounds.base[kind]
         for o in range(3):
             for k in range(first_boundary(o), problem.levels[o]):
@@ -749,22 +810,26 @@ def _take_lane(bounds, lane):
 
 @kernel
 def join_first_lanes(problem, lattice, tables, bounds):
-    """Fill the paths of the lanes that ``begin_lanes`` began."""
+    """Fill the paths of the lanes that ``place_first_lanes`` began."""
     for lane in range(STALL_LANES):
         _join_lane(problem, lattice, tables, bounds, lane)
 
 
 @allocating
 def add_stall_lanes(problem, lattice, tables, bounds):
-    """Add lanes of the stalls that the best paths for energy and for the other lanes would suffer."""
+    """Add lanes of the stalls that the best paths for energy and for the other lanes would suffer.
+
+    Returns:
+        The port that is busiest along one of these paths, that of the first lanes if none is always busy.
+    """
     fit = tables.fit
-    score = np.zeros((problem.ports, 2))
+    score = np.zeros((problem.ports, 3))
     path_row, path_at = np.empty(problem.rows, np.int64), np.empty(problem.rows, np.int64)
     n = trace_path(problem, lattice.predecessor, fit, bounds.energy_pj, bounds.energy_to_go, path_row, path_at)
     score_stalls(problem, bounds, path_row, path_at, n, score)
     for lane in range(FIRST_LANES):
         if lane >= STALL_LANES:
-            best = np.argmax(score)
+            best = np.argmax(score[:, :2])
             port, kind = best // 2, best % 2
             if score[port, kind] <= 0.0:
                 break
@@ -777,6 +842,19 @@ def add_stall_lanes(problem, lattice, tables, bounds):
             score_stalls(problem, bounds, path_row, path_at, n, score)
         for known in range(STALL_LANES, bounds.lanes[0]):
             score[bounds.lane_port[known], bounds.lane_kind[known] - BUSY] = 0.0
+    busiest = np.argmax(score[:, 2])
+    return busiest if score[busiest, 2] > 0.0 else bounds.lane_port[QUEUED]
+
+
+@kernel
+def least_queued(problem, lattice, tables, bounds, port):
+    """QUEUED cycles of every mapping, at least."""
+    cost, to_go = bounds.one_lane, bounds.one_to_go
+    fill_lane(problem, bounds.series[0], bounds.loading, bounds.transfers, port, QUEUED, cost)
+    fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, to_go)
+    root = tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])
+    base = cost[problem.first_row[O], 0] + bounds.compute - bounds.window
+    return base + to_go[to_go.shape[0] - 1, root]
 
 
 @kernel

@@ -25,6 +25,7 @@ from .bounds import (
     LOADS,
     MIXED_QUEUED,
     MIXES,
+    QUEUED,
     SLOPES,
     STALL_LANES,
     STALLED,
@@ -38,8 +39,10 @@ from .bounds import (
     fill_joint_paths,
     first_boundary,
     join_first_lanes,
+    least_queued,
     lower_latency,
     new_bounds,
+    place_first_lanes,
     serial_loading,
     stalled_cycles,
     tuple_number,
@@ -212,12 +215,21 @@ def search_candidate(
         statistics[PRUNED_CANDIDATES] += 1
         return DONE, lower, found
     if timed:
-        add_stall_lanes(problem, lattice, tables, bounds)
+        busiest = add_stall_lanes(problem, lattice, tables, bounds)
         chain.lanes[0] = bounds.base
         lower = _lower_of_all(bounds, chain, children, root, complete, least_pj)
         if hopeless(goal, lower, found, best_known):
             statistics[PRUNED_CANDIDATES] += 1
             return DONE, lower, found
+        queued = bounds.base[QUEUED] + bounds.lanes_to_go[complete, root, QUEUED]
+        if busiest != bounds.lane_port[QUEUED] and queued < least_queued(problem, lattice, tables, bounds, busiest):
+            place_first_lanes(problem, lattice, tables, bounds, busiest, 0.0)
+            join_first_lanes(problem, lattice, tables, bounds)
+            chain.lanes[0] = bounds.base
+            lower = _lower_of_all(bounds, chain, children, root, complete, least_pj)
+            if hopeless(goal, lower, found, best_known):
+                statistics[PRUNED_CANDIDATES] += 1
+                return DONE, lower, found
     slope = np.empty(SLOPES)
     mixes = _fill_slopes(goal, lower, found, slope) if timed and goal.kind != LATENCY else 0
     for i in range(mixes):
@@ -639,7 +651,7 @@ def _expand(
         loading = chain.loading[depth]
         complete = lattice.allowed.size - 1
         end = chain.previous[depth, o]
-        serial = serial_loading(problem, o, k)
+        serial = serial_loading(problem, bounds.series[0], o, k)
         # Boundaries at one state are placed operand by operand, and none lies further in than state 0.
         last_at_empty = True
         for earlier in range(o):
@@ -777,7 +789,7 @@ def _place(problem, rules, unrolling, lattice, tables, bounds, least, chain, dep
     lanes = bounds.lanes[0]
     for j in range(LOADS):
         chain.loading[depth, j] = chain.loading[below, j]
-        if j % 3 == o and (j < 3 or not serial_loading(problem, o, k)):
+        if j % 3 == o and (j < 3 or not serial_loading(problem, bounds.series[0], o, k)):
             chain.loading[depth, j] += bounds.loading[row, s]
     for i in range(bounds.mixes[0]):
         for mix in range(MIXES):
