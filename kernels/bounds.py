@@ -78,7 +78,9 @@ class Bounds(NamedTuple):
     lane_port: Any  #: int64[LANES]
     lane_kind: Any  #: int64[LANES]
     base: Any  #: float64[LANES], cycles of each lane before any boundary
-    lane_cycles: Any  #: float64[R, S, LANES]
+    lane_cost: Any  #: float64[LANES, R, S], cycles that boundaries add to each lane
+    lane_paths: Any  #: float64[LANES, S, tuples], least that the open boundaries still add
+    lane_cycles: Any  #: float64[R, S, LANES], these side by side, once chains are built (``spread_lanes``)
     lanes_to_go: Any  #: float64[S, tuples, LANES]
     one_lane: Any  #: float64[R, S], working memory: cycles of one lane, or one mixed cost
     one_to_go: Any  #: float64[S, tuples], working memory: what is least of it
@@ -86,8 +88,9 @@ class Bounds(NamedTuple):
     mixes: Any  #: int64[1], slopes of the mixed bounds, filled one after the other
     stall_known: Any  #: int64[1], 1 where these, and ``fronts``, know of a stall
     slope: Any  #: float64[SLOPES], pJ per cycle
+    mixed_paths: Any  #: float64[SLOPES, MIXES, S, tuples]
     mixed: Any  #: float64[R, S, SLOPES, MIXES], pJ
-    mixed_to_go: Any  #: float64[S, tuples, SLOPES, MIXES]
+    mixed_to_go: Any  #: float64[S, tuples, SLOPES, MIXES], the paths side by side, once chains are built
     mixed_base: Any  #: float64[SLOPES, MIXES], before any boundary
     loading: Any  #: float64[R, S]
     loading_to_go: Any  #: float64[S, levels + 1, LOADS]
@@ -632,6 +635,8 @@ def new_bounds(problem, lattice, energy_pj, energy_to_go):
         np.zeros(LANES, np.int64),
         np.zeros(LANES, np.int64),
         np.zeros(LANES),
+        np.empty((LANES, problem.rows, total)),
+        np.empty((LANES, *energy_to_go.shape)),
         np.empty((problem.rows, total, LANES)),
         np.empty((*energy_to_go.shape, LANES)),
         np.empty((problem.rows, total)),
@@ -640,6 +645,7 @@ def new_bounds(problem, lattice, energy_pj, energy_to_go):
         np.zeros(1, np.int64),
         np.zeros(1, np.int64),
         np.zeros(SLOPES),
+        np.empty((SLOPES, MIXES, *energy_to_go.shape)),
         np.empty((problem.rows, total, SLOPES, MIXES)),
         np.empty((*energy_to_go.shape, SLOPES, MIXES)),
         np.zeros((SLOPES, MIXES)),
@@ -661,11 +667,8 @@ def add_lane(problem, lattice, tables, bounds, port, kind):
 def _charge_lane(problem, bounds, lane, port, kind):
     """Begin a lane with what each boundary adds to it."""
     bounds.lane_port[lane], bounds.lane_kind[lane] = port, kind
-    cost = bounds.one_lane
+    cost = bounds.lane_cost[lane]
     fill_lane(problem, bounds.series[0], bounds.loading, bounds.transfers, port, kind, cost)
-    for row in range(cost.shape[0]):
-        for s in range(cost.shape[1]):
-            bounds.lane_cycles[row, s, lane] = cost[row, s]
     base = cost[problem.first_row[O], 0]
     if kind == BUSY:
         base -= bounds.window
@@ -676,15 +679,26 @@ def _charge_lane(problem, bounds, lane, port, kind):
 
 @kernel
 def _join_lane(problem, lattice, tables, bounds, lane):
-    """Fill the paths of a lane, which are in ``one_to_go`` then, too, and its cycles in ``one_lane``."""
-    cost, to_go = bounds.one_lane, bounds.one_to_go
-    for row in range(cost.shape[0]):
-        for s in range(cost.shape[1]):
-            cost[row, s] = bounds.lane_cycles[row, s, lane]
-    fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, to_go)
-    for s in range(to_go.shape[0]):
-        for j in range(to_go.shape[1]):
-            bounds.lanes_to_go[s, j, lane] = to_go[s, j]
+    """Fill the paths of a lane."""
+    paths = bounds.lane_paths[lane]
+    fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, bounds.lane_cost[lane], paths)
+    complete = lattice.states.shape[0] - 1
+    root = tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])
+    bounds.lanes_to_go[complete, root, lane] = paths[complete, root]
+
+
+@kernel
+def spread_lanes(bounds, first):
+    """Put the lanes from ``first`` on side by side."""
+    cost, paths = bounds.lane_cost, bounds.lane_paths
+    for row in range(cost.shape[1]):
+        for s in range(cost.shape[2]):
+            for lane in range(first, bounds.lanes[0]):
+                bounds.lane_cycles[row, s, lane] = cost[lane, row, s]
+    for s in range(paths.shape[1]):
+        for j in range(paths.shape[2]):
+            for lane in range(first, bounds.lanes[0]):
+                bounds.lanes_to_go[s, j, lane] = paths[lane, s, j]
 
 
 @allocating
@@ -754,12 +768,12 @@ def place_first_lanes(problem, lattice, tables, bounds, port, stall):
     for o in (W, I):
         for k in range(1, problem.levels[o]):
             both |= _shared_ports(problem, o, k) == 2
-    best, most = BOTH, -np.inf
-    for series in (BOTH, I, W):
+    best, most, longest = BOTH, -np.inf, -np.inf
+    for series in (BOTH, W, I):
         if (series == BOTH) == both:
-            cycles = _begin_first_lanes(problem, lattice, tables, bounds, port, series, stall)
-            if cycles > most:
-                best, most = series, cycles
+            cycles, queued = _begin_first_lanes(problem, lattice, tables, bounds, port, series, stall)
+            if cycles > most or (cycles == most and queued > longest):
+                best, most, longest = series, cycles, queued
     if bounds.series[0] != best:
         _begin_first_lanes(problem, lattice, tables, bounds, port, best, stall)
     return most
@@ -767,7 +781,9 @@ def place_first_lanes(problem, lattice, tables, bounds, port, stall):
 
 @allocating
 def _begin_first_lanes(problem, lattice, tables, bounds, port, series, stall):
-    """Begin these lanes with one choice of the loading in series; returns the same as ``place_first_lanes``."""
+    """Begin these lanes with one choice of the loading in series; returns the same as ``place_first_lanes``, and what
+    is QUEUED at least.
+    """
     fit = tables.fit
     complete = lattice.states.shape[0] - 1
     bounds.series[0] = series
@@ -792,41 +808,79 @@ def _begin_first_lanes(problem, lattice, tables, bounds, port, series, stall):
                 added = np.inf
                 for s in range(fit.shape[1]):
                     if fit[row, s]:
-                        added = min(added, bounds.lane_cycles[row, s, kind])
+                        added = min(added, bounds.lane_cost[kind, row, s])
                 lanes[kind] += added
-    return _lower_latency(bounds, lanes, load, stall)
+    return _lower_latency(bounds, lanes, load, stall), lanes[QUEUED]
 
 
-@kernel
-def _take_lane(bounds, lane):
-    """Copy a lane into the working memory of one."""
-    for row in range(bounds.one_lane.shape[0]):
-        for s in range(bounds.one_lane.shape[1]):
-            bounds.one_lane[row, s] = bounds.lane_cycles[row, s, lane]
-    for s in range(bounds.one_to_go.shape[0]):
-        for j in range(bounds.one_to_go.shape[1]):
-            bounds.one_to_go[s, j] = bounds.lanes_to_go[s, j, lane]
+@allocating
+def join_queue(problem, lattice, tables, bounds, root, least_cycles):
+    """Fill the paths of the lanes QUEUED and TOTAL that ``place_first_lanes`` began, or of another port that delays
+    every mapping more.
+
+    Args:
+        least_cycles: known latency of every mapping, at least.
+
+    Returns:
+        The same, perhaps more by these lanes; infinite if there is no mapping.
+    """
+    complete = lattice.states.shape[0] - 1
+    _join_lane(problem, lattice, tables, bounds, QUEUED)
+    queued = bounds.base[QUEUED] + bounds.lanes_to_go[complete, root, QUEUED]
+    if queued == np.inf:
+        return queued
+    score = np.zeros((problem.ports, 3))
+    _follow_path(problem, lattice, tables, bounds, bounds.lane_cost[QUEUED], bounds.lane_paths[QUEUED], score)
+    if _move_first_lanes(problem, lattice, tables, bounds, root, score, max(queued, least_cycles)):
+        _join_lane(problem, lattice, tables, bounds, QUEUED)
+        queued = bounds.base[QUEUED] + bounds.lanes_to_go[complete, root, QUEUED]
+    _join_lane(problem, lattice, tables, bounds, TOTAL)
+    total = bounds.base[TOTAL] + bounds.lanes_to_go[complete, root, TOTAL]
+    levels, load = problem.levels, bounds.loading_to_go[complete]
+    return max(least_cycles, min(queued, total) + min(load[levels[W], 3 + W], load[levels[I], 3 + I]))
+
+
+@allocating
+def _move_first_lanes(problem, lattice, tables, bounds, root, score, least_cycles):
+    """Let the first lanes be of the port that a path keeps busiest (``score_stalls``), if its queue takes every mapping
+    more than these cycles; does it?
+    """
+    port = np.argmax(score[:, 2])
+    if score[port, 2] <= 0.0 or port == bounds.lane_port[QUEUED]:
+        return False
+    cost, to_go = bounds.one_lane, bounds.one_to_go
+    fill_lane(problem, bounds.series[0], bounds.loading, bounds.transfers, port, QUEUED, cost)
+    fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, to_go)
+    base = cost[problem.first_row[O], 0] + bounds.compute - bounds.window
+    if base + to_go[to_go.shape[0] - 1, root] <= least_cycles:
+        return False
+    place_first_lanes(problem, lattice, tables, bounds, port, 0.0)
+    return True
 
 
 @kernel
 def join_first_lanes(problem, lattice, tables, bounds):
-    """Fill the paths of the lanes that ``place_first_lanes`` began."""
+    """Fill the paths of the other lanes that ``place_first_lanes`` began."""
     for lane in range(STALL_LANES):
-        _join_lane(problem, lattice, tables, bounds, lane)
+        if lane != QUEUED and lane != TOTAL:
+            _join_lane(problem, lattice, tables, bounds, lane)
 
 
 @allocating
-def add_stall_lanes(problem, lattice, tables, bounds):
-    """Add lanes of the stalls that the best paths for energy and for the other lanes would suffer.
-
-    Returns:
-        The port that is busiest along one of these paths, that of the first lanes if none is always busy.
-    """
-    fit = tables.fit
-    score = np.zeros((problem.ports, 3))
+def _follow_path(problem, lattice, tables, bounds, cost, paths, score):
+    """Raise ``score`` (see ``score_stalls``) by one of the cheapest paths."""
     path_row, path_at = np.empty(problem.rows, np.int64), np.empty(problem.rows, np.int64)
-    n = trace_path(problem, lattice.predecessor, fit, bounds.energy_pj, bounds.energy_to_go, path_row, path_at)
+    n = trace_path(problem, lattice.predecessor, tables.fit, cost, paths, path_row, path_at)
     score_stalls(problem, bounds, path_row, path_at, n, score)
+
+
+@allocating
+def add_stall_lanes(problem, lattice, tables, bounds, root):
+    """Add lanes of the stalls that the best paths for energy and for the other lanes would suffer, and let the first
+    lanes be of the port that is busiest then, if its queue is longer.
+    """
+    score = np.zeros((problem.ports, 3))
+    _follow_path(problem, lattice, tables, bounds, bounds.energy_pj, bounds.energy_to_go, score)
     for lane in range(FIRST_LANES):
         if lane >= STALL_LANES:
             best = np.argmax(score[:, :2])
@@ -834,27 +888,14 @@ def add_stall_lanes(problem, lattice, tables, bounds):
             if score[port, kind] <= 0.0:
                 break
             add_lane(problem, lattice, tables, bounds, port, BUSY + kind)
-        else:
-            _take_lane(bounds, lane)
         if bounds.lane_kind[lane] != RESERVED:
-            cost, to_go = bounds.one_lane, bounds.one_to_go
-            n = trace_path(problem, lattice.predecessor, fit, cost, to_go, path_row, path_at)
-            score_stalls(problem, bounds, path_row, path_at, n, score)
+            _follow_path(problem, lattice, tables, bounds, bounds.lane_cost[lane], bounds.lane_paths[lane], score)
         for known in range(STALL_LANES, bounds.lanes[0]):
             score[bounds.lane_port[known], bounds.lane_kind[known] - BUSY] = 0.0
-    busiest = np.argmax(score[:, 2])
-    return busiest if score[busiest, 2] > 0.0 else bounds.lane_port[QUEUED]
-
-
-@kernel
-def least_queued(problem, lattice, tables, bounds, port):
-    """QUEUED cycles of every mapping, at least."""
-    cost, to_go = bounds.one_lane, bounds.one_to_go
-    fill_lane(problem, bounds.series[0], bounds.loading, bounds.transfers, port, QUEUED, cost)
-    fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, to_go)
-    root = tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])
-    base = cost[problem.first_row[O], 0] + bounds.compute - bounds.window
-    return base + to_go[to_go.shape[0] - 1, root]
+    queued = bounds.base[QUEUED] + bounds.lanes_to_go[lattice.states.shape[0] - 1, root, QUEUED]
+    if _move_first_lanes(problem, lattice, tables, bounds, root, score, queued):
+        for lane in range(STALL_LANES):
+            _join_lane(problem, lattice, tables, bounds, lane)
 
 
 @kernel
@@ -866,28 +907,27 @@ def add_mix(problem, lattice, tables, bounds, slope):
     place = bounds.mixes[0]
     bounds.mixes[0] += 1
     bounds.slope[place] = slope
+    complete = lattice.states.shape[0] - 1
+    root = tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])
     if place == 0:
-        complete = lattice.states.shape[0] - 1
-        root = tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])
         known = bounds.lanes[0] > STALL_LANES
         known = known and bounds.base[STALL_LANES] + bounds.lanes_to_go[complete, root, STALL_LANES] > 0.0
         bounds.stall_known[0] = 1 if known else 0
     stalled = bounds.stall_known[0] != 0
-    cost, to_go = bounds.one_lane, bounds.one_to_go
+    cost = bounds.one_lane
     for mix in range(MIXES):
         for o in range(3):
             loads = o == O or (o == W and mix == MIXED_W) or (o == I and mix == MIXED_I)
             for row in range(problem.first_row[o], problem.first_row[o] + problem.levels[o]):
                 for s in range(cost.shape[1]):
-                    lanes = bounds.lane_cycles[row, s]
                     if mix == MIXED_QUEUED:
-                        cycles = min(lanes[QUEUED], lanes[TOTAL])
+                        cycles = min(bounds.lane_cost[QUEUED, row, s], bounds.lane_cost[TOTAL, row, s])
                     elif mix == MIXED_LOADING:
-                        cycles = lanes[LOADING]
+                        cycles = bounds.lane_cost[LOADING, row, s]
                     else:
                         cycles = bounds.loading[row, s] if loads else 0.0
                     if stalled and mix != MIXED_QUEUED:
-                        cycles += lanes[STALL_LANES]
+                        cycles += bounds.lane_cost[STALL_LANES, row, s]
                     cost[row, s] = bounds.energy_pj[row, s] + slope * cycles
                     bounds.mixed[row, s, place, mix] = cost[row, s]
         base = bounds.compute
@@ -896,7 +936,17 @@ def add_mix(problem, lattice, tables, bounds, slope):
         elif stalled:
             base += bounds.base[STALL_LANES]
         bounds.mixed_base[place, mix] = slope * base
-        fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, to_go)
-        for s in range(to_go.shape[0]):
-            for j in range(to_go.shape[1]):
-                bounds.mixed_to_go[s, j, place, mix] = to_go[s, j]
+        paths = bounds.mixed_paths[place, mix]
+        fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, paths)
+        bounds.mixed_to_go[complete, root, place, mix] = paths[complete, root]
+
+
+@kernel
+def spread_mixes(bounds):
+    """Put the paths of the mixed bounds side by side."""
+    paths = bounds.mixed_paths
+    for s in range(paths.shape[2]):
+        for j in range(paths.shape[3]):
+            for place in range(bounds.mixes[0]):
+                for mix in range(MIXES):
+                    bounds.mixed_to_go[s, j, place, mix] = paths[place, mix, s, j]

@@ -25,7 +25,6 @@ from .bounds import (
     LOADS,
     MIXED_QUEUED,
     MIXES,
-    QUEUED,
     SLOPES,
     STALL_LANES,
     STALLED,
@@ -39,11 +38,12 @@ from .bounds import (
     fill_joint_paths,
     first_boundary,
     join_first_lanes,
-    least_queued,
+    join_queue,
     lower_latency,
     new_bounds,
-    place_first_lanes,
     serial_loading,
+    spread_lanes,
+    spread_mixes,
     stalled_cycles,
     tuple_number,
     widest_window,
@@ -180,14 +180,17 @@ def search_candidate(
     timed = goal.kind != ENERGY or goal.latency_bound_cycles < np.inf
     best_known = _hear_values(others, found)
     found = _hear_points(others, found, number)
-    for second in (False, True):
-        if second == (goal.kind == LATENCY):
+    for step in range(3):  # what says most at once comes first
+        part = (step + 1) % 3 if goal.kind == LATENCY else step
+        if part == 0:
             fill_joint_paths(problem, lattice.predecessor, lattice.allowed, fit, energy_pj, energy_to_go)
             least_pj = base_pj + energy_to_go[complete, root]
-        elif timed:
+        elif timed and part == 1:
             least_cycles = begin_lanes(problem, lattice, tables, bounds)
+        elif timed:
+            least_cycles = join_queue(problem, lattice, tables, bounds, root, least_cycles)
         lower = Lower(least_pj, least_cycles, none, none)
-        if least_pj == np.inf or hopeless(goal, lower, found, best_known):
+        if least_pj == np.inf or least_cycles == np.inf or hopeless(goal, lower, found, best_known):
             statistics[PRUNED_CANDIDATES] += 1
             return DONE, lower, found
     if goal.kind != LATENCY or goal.energy_bound_pj < np.inf:
@@ -215,21 +218,12 @@ def search_candidate(
         statistics[PRUNED_CANDIDATES] += 1
         return DONE, lower, found
     if timed:
-        busiest = add_stall_lanes(problem, lattice, tables, bounds)
+        add_stall_lanes(problem, lattice, tables, bounds, root)
         chain.lanes[0] = bounds.base
         lower = _lower_of_all(bounds, chain, children, root, complete, least_pj)
         if hopeless(goal, lower, found, best_known):
             statistics[PRUNED_CANDIDATES] += 1
             return DONE, lower, found
-        queued = bounds.base[QUEUED] + bounds.lanes_to_go[complete, root, QUEUED]
-        if busiest != bounds.lane_port[QUEUED] and queued < least_queued(problem, lattice, tables, bounds, busiest):
-            place_first_lanes(problem, lattice, tables, bounds, busiest, 0.0)
-            join_first_lanes(problem, lattice, tables, bounds)
-            chain.lanes[0] = bounds.base
-            lower = _lower_of_all(bounds, chain, children, root, complete, least_pj)
-            if hopeless(goal, lower, found, best_known):
-                statistics[PRUNED_CANDIDATES] += 1
-                return DONE, lower, found
     slope = np.empty(SLOPES)
     mixes = _fill_slopes(goal, lower, found, slope) if timed and goal.kind != LATENCY else 0
     for i in range(mixes):
@@ -239,6 +233,8 @@ def search_candidate(
         if hopeless(goal, lower, found, best_known):
             statistics[PRUNED_CANDIDATES] += 1
             return DONE, lower, found
+    spread_lanes(bounds, 0)
+    spread_mixes(bounds)
     next_slopes = statistics[CHAINS] + SLOPES_HOLD * total
     root_lower = lower
     fronts = no_fronts()
@@ -481,6 +477,7 @@ def _watch(problem, lattice, tables, bounds, scratch, chain, depth):
         if known:
             continue
         add_lane(problem, lattice, tables, bounds, port, kind)
+        spread_lanes(bounds, lane)
         chain.lanes[:, lane] = bounds.base[lane]
         opened = problem.levels.copy()
         for entry in range(1, depth + 1):
@@ -504,6 +501,7 @@ def _mix_anew(problem, lattice, tables, bounds, chain, depth, slope):
     for i in range(SLOPES):
         add_mix(problem, lattice, tables, bounds, slope[i])
         _begin_mix(bounds, chain, i)
+    spread_mixes(bounds)
     opened = problem.levels.copy()
     for entry in range(1, depth + 1):
         o, s = chain.last[entry], chain.at[entry]

@@ -394,9 +394,11 @@ def test_rules_on_levels_prune_before_orders_are_built(constraints: dict[str, An
 
 
 @pytest.mark.parametrize("constraints", [{"rf_2B": "O"}, {"rf_1B": "I"}])
-def test_latency_is_bounded_closely_where_an_operand_stays_against_its_nature(constraints: dict[str, Any]) -> None:
+@pytest.mark.parametrize("objective", ["latency", "edp", "pareto"])
+def test_an_operand_kept_against_its_nature(constraints: dict[str, Any], objective: str) -> None:
+    """The weights then keep DRAM busy all the time; a bound that does not know which port that is proves nothing."""
     layer, rules = load_workload("resnet8")["conv5"], Constraints(stationary=constraints)
-    found = search(layer, load_architecture("aimc"), "latency", constraints=rules, gap=0.01, time_limit=60)
-    assert found.lower_bound is not None
-    assert found.best[0].latency_cycles.total <= 1.01 * found.lower_bound * (1 + 1e-9)
-    assert found.statistics["partial_mappings"] < 1e4
+    found = search(layer, load_architecture("aimc"), objective, constraints=rules, time_limit=60)
+    assert found.optimal
+    assert found.statistics["partial_mappings"] < 1e6
+    assert found.statistics["mappings_evaluated"] < 1e4
