@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -98,7 +98,7 @@ def count_valid(
         control,
     )
     jobs: list[Callable[[_Worker], None]]
-    if space.rules.tobytes() == lower_rules(Constraints(), space.architecture).tobytes():
+    if _restricts_order_alone(space):
         jobs = [
             partial(_count_group, task, group) for group in _groups(space, task.candidates, task.remaining, task.lowest)
         ]
@@ -171,6 +171,19 @@ def _count_each(task: _Task, first: int, worker: _Worker) -> None:
     )
 
 
+def _restricts_order_alone(space: Mapspace) -> bool:
+    """Whether the rules say nothing of allocations, and leave orders to be chosen."""
+    constraints = space.constraints
+    order = Constraints(
+        innermost=constraints.innermost,
+        outermost=constraints.outermost,
+        inside=constraints.inside,
+        loop_factor_limit=constraints.loop_factor_limit,
+    )
+    rules: Any = space.rules
+    return bool(rules.tobytes() == lower_rules(order, space.architecture).tobytes())
+
+
 def _groups(space: Mapspace, candidates: IntArray, remaining: IntArray, lowest: IntArray) -> list[_Group]:
     """Group spatial mappings where the lattice that has all of theirs in it is smaller than theirs together.
 
@@ -178,7 +191,8 @@ def _groups(space: Mapspace, candidates: IntArray, remaining: IntArray, lowest: 
         candidates, remaining, lowest: see ``_Task``.
     """
     problem = space.problem
-    alike = np.full(len(candidates), bool(lowest.any()) and problem["levels"][O] > 1)
+    ruled = space.rules.tobytes() != lower_rules(Constraints(), space.architecture).tobytes()
+    alike = np.full(len(candidates), bool(lowest.any()) and problem["levels"][O] > 1 and not ruled)
     if problem["repairs"] & WHOLE_TILES != WHOLE_TILES:
         # Tiles are averages, and maybe truncated: only those of whole factors are the same to the last digit.
         factors = np.where(candidates == 0, 1, candidates)

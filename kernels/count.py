@@ -55,12 +55,12 @@ def count_group(
     control,
     progress,
 ):
-    """Count the mappings of some candidates that no rule restricts.
+    """Count the mappings of some candidates, where no rule restricts anything but the order.
 
     Args:
-        members: int64[n], which of the candidates.
+        members: int64[n], which of the candidates; with rules on the order, a single one.
         remaining: int64[8], temporal iterations of the shared lattice; those of each member divide them.
-        lowest: int64[3], see ``array_levels``; one member may be alone whatever they are.
+        lowest: int64[3], see ``array_levels``; a single member is counted rightly whatever they are.
         digits: of each count.
         symmetric: whether x and y play the same role, in the layer and in the shared lattice.
         counts: uint64[S, D], filled, lowest digit first.
@@ -81,6 +81,8 @@ def count_group(
     states = np.empty((count_states(rules, items, item_count), N_STATE))
     successor = np.empty((states.shape[0], items), np.int64)
     fill_lattice(problem, rules, items, item_dim, item_size, item_count, states, successor)
+    allowed = np.empty(states.shape[0], np.bool_)
+    allowed_states(rules, states, allowed)
     shared_items = np.stack((item_dim[:items], item_size[:items], item_count[:items]), axis=1)
     contents = fill_contents(problem, rules, shared_unrolling, items, item_dim, item_count, states)
     precisions = _top_precisions(problem, shared_unrolling, states, contents)
@@ -102,6 +104,7 @@ def count_group(
             shared_unrolling,
             states,
             successor,
+            allowed,
             mirror,
             contents,
             labels,
@@ -124,7 +127,7 @@ def count_group(
                 unrolling,
                 within.states,
                 within.successor,
-                np.ones(within.states.shape[0], np.bool_),
+                allowed[within.shared_state],
                 within.item_dim,
                 within.content_state,
                 within.rank_of,

@@ -58,6 +58,8 @@ def count_paths(
     first = 0
     if levels[O] > 1:
         first = starts_partial(problem, unrolling, states, 0, 0) * reuse_bits
+    if not allowed[0]:
+        return
     if not inner[first]:
         for digit in range(digits):
             result[digit] = shared.counts[shared.row[shared_state[0]] + digit * shared.width + offset[first]]
@@ -173,7 +175,7 @@ def count_paths(
                     _copy(work, digit, begin, store, used, end - begin)
                     used += end - begin
                 low[e] = size[e]
-    if allowed[0] and block[0, first] >= 0:
+    if block[0, first] >= 0:
         for digit in range(digits):
             result[digit] = store[block[0, first] + digit]
 

@@ -125,6 +125,7 @@ def count_shared(
     unrolling,
     states,
     successor,
+    allowed,
     mirror,
     contents,
     labels,
@@ -138,6 +139,7 @@ def count_shared(
     """Count the ways to go on.
 
     Args:
+        allowed: bool[S], by the rules on orders.
         mirror: int64[S], a state from which there are as many ways to go on, maybe itself.
         lowest: int64[3], level of each operand at which these situations begin.
         top_partial: precision of the output in its top memory, which the last cut must lead to; -1: any.
@@ -164,12 +166,12 @@ def count_shared(
     for o in range(3):
         done += situations.step[o] * (levels[o] - 1)
     for s in range(total - 1, -1, -1):
-        if mirror[s] > s:
+        if mirror[s] > s or not allowed[s]:
             continue
         start = row[s]
         used = width if states[s, REDUCES_ABOVE] == 0.0 else situations.partial_width
         for digit in range(digits):
-            _add_successors(successor, row, s, buffer, digit * width, used)
+            _add_successors(successor, allowed, row, s, buffer, digit * width, used)
         if s == total - 1:
             buffer[start + situations.offset[done]] = 1
         for turn in range(3):
@@ -192,14 +194,14 @@ def count_shared(
 
 
 @kernel
-def _add_successors(successor, row, s, counts, begin, length):
+def _add_successors(successor, allowed, row, s, counts, begin, length):
     """Set a part of a state's row to the sum of those of its successors."""
     here = counts[row[s] + begin : row[s] + begin + length]
     first = -1
     empty = True
     for item in range(successor.shape[1]):
         t = successor[s, item]
-        if t < 0:
+        if t < 0 or not allowed[t]:
             continue
         if first < 0:
             first = t
