@@ -250,7 +250,7 @@ def _count_cases(problem, rules, unrolling, states, successor, allowed, item_dim
     part = np.empty(result.size, np.uint64)
     all_levels, nothing = (
         np.full(3, MAX_LEVELS, np.int64),
-        Shared(np.empty(0, np.uint64), contents.content_state[0], 0, 0),
+        Shared(np.empty(0, np.uint64), contents.content_state[0], contents.content_state[0]),
     )
     for top_partial in range(2):
         if precisions & (1 << top_partial) == 0:

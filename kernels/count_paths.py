@@ -61,8 +61,9 @@ def count_paths(
     if not allowed[0]:
         return
     if not inner[first]:
+        t = shared_state[0]
         for digit in range(digits):
-            result[digit] = shared.counts[shared.row[shared_state[0]] + digit * shared.width + offset[first]]
+            result[digit] = shared.counts[shared.row[t] + digit * shared.width[t] + offset[first]]
         return
     complete = total - 1
     for o in range(3):
@@ -149,10 +150,11 @@ def count_paths(
                         if rank < 0:
                             continue
                         if not inner[following]:
-                            start = shared.row[shared_state[s]] + offset[following]
+                            t = shared_state[s]
+                            start = shared.row[t] + offset[following]
                             _lower(work, offset[e], low, e, 0)
                             for digit in range(digits):
-                                _add(work, digit, offset[e], shared.counts, start + digit * shared.width, size[e])
+                                _add(work, digit, offset[e], shared.counts, start + digit * shared.width[t], size[e])
                         elif low[following] < size[following]:
                             if labels.shared[problem.chain[o, level]]:
                                 _place_shared_cut(table, move[e, o], rank, e, following, offset, low, work)

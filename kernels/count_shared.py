@@ -26,8 +26,7 @@ class Shared(NamedTuple):
 
     counts: Any  #: uint64[...], digit by digit of each row
     row: Any  #: int64[S], where the row of each state begins
-    digits: Any
-    width: Any  #: counts of a row
+    width: Any  #: int64[S], counts of each digit: those for complete sums only where sums may be complete
 
 
 class Links(NamedTuple):
@@ -149,16 +148,17 @@ def count_shared(
         The counts; they lie in the working memory, or in a larger one.
     """
     total = successor.shape[0]
-    width = situations.row_width
-    row, rows = np.empty(total, np.int64), 0
+    row, width = np.empty(total, np.int64), np.empty(total, np.int64)
+    needed = 0
     for s in range(total - 1, -1, -1):
+        width[s] = situations.row_width if states[s, REDUCES_ABOVE] == 0.0 else situations.partial_width
         if mirror[s] > s:
             row[s] = row[mirror[s]]
         else:
-            row[s] = rows * digits * width
-            rows += 1
-    if buffer.size < rows * digits * width:
-        buffer = np.empty(rows * digits * width, np.uint64)
+            row[s] = needed
+            needed += digits * width[s]
+    if buffer.size < needed:
+        buffer = np.empty(needed, np.uint64)
     has_partial = contents.partial[O] != 0
     links = _list_links(problem, situations, labels, table, lowest, has_partial)
     levels = problem.levels
@@ -168,10 +168,9 @@ def count_shared(
     for s in range(total - 1, -1, -1):
         if mirror[s] > s or not allowed[s]:
             continue
-        start = row[s]
-        used = width if states[s, REDUCES_ABOVE] == 0.0 else situations.partial_width
+        start, used = row[s], width[s]
         for digit in range(digits):
-            _add_successors(successor, allowed, row, s, buffer, digit * width, used)
+            _add_successors(successor, allowed, row, width, s, buffer, digit)
         if s == total - 1:
             buffer[start + situations.offset[done]] = 1
         for turn in range(3):
@@ -185,18 +184,19 @@ def count_shared(
                         if top_partial >= 0 and next_partial != top_partial:
                             continue
                         next_partial = 0
-                for late in range(1 + (has_partial and used == width)):
+                for late in range(1 + (has_partial and used == situations.row_width)):
                     rank = labels.rank[o, level, 1 - late if has_partial and o == O else 0, content]
                     if rank >= 0:
-                        _follow(buffer, start, width, digits, links, links.number[o, level, late, next_partial] + rank)
-        carry(buffer, start, start + used, width, digits)
-    return Shared(buffer, row, digits, width)
+                        _follow(buffer, start, used, digits, links, links.number[o, level, late, next_partial] + rank)
+        carry(buffer, start, start + used, used, digits)
+    return Shared(buffer, row, width)
 
 
 @kernel
-def _add_successors(successor, allowed, row, s, counts, begin, length):
-    """Set a part of a state's row to the sum of those of its successors."""
-    here = counts[row[s] + begin : row[s] + begin + length]
+def _add_successors(successor, allowed, row, width, s, counts, digit):
+    """Set one digit of a state's row to the sum of those of its successors."""
+    length = width[s]
+    here = counts[row[s] + digit * length : row[s] + (digit + 1) * length]
     first = -1
     empty = True
     for item in range(successor.shape[1]):
@@ -206,7 +206,7 @@ def _add_successors(successor, allowed, row, s, counts, begin, length):
         if first < 0:
             first = t
             continue
-        a, b = counts[row[first] + begin :], counts[row[t] + begin :]
+        a, b = counts[row[first] + digit * width[first] :], counts[row[t] + digit * width[t] :]
         if empty:
             for k in range(length):
                 here[k] = a[k] + b[k]
@@ -215,7 +215,7 @@ def _add_successors(successor, allowed, row, s, counts, begin, length):
                 here[k] += a[k] + b[k]
         empty, first = False, -1
     if first >= 0:
-        a = counts[row[first] + begin :]
+        a = counts[row[first] + digit * width[first] :]
         if empty:
             for k in range(length):
                 here[k] = a[k]
@@ -229,11 +229,11 @@ def _add_successors(successor, allowed, row, s, counts, begin, length):
 
 
 @kernel
-def _follow(counts, row, width, digits, links, number):
-    """Add what a cut leads to by a list of links."""
+def _follow(counts, start, width, digits, links, number):
+    """Add what a cut leads to by a list of links, in the row that begins at ``start``."""
     run, single = links.run, links.single
     for digit in range(digits):
-        here = counts[row + digit * width : row + (digit + 1) * width]
+        here = counts[start + digit * width : start + (digit + 1) * width]
         for k in range(links.first_run[number], links.first_run[number + 1], 3):
             to, source = here[run[k] :], here[run[k + 1] :]
             for i in range(run[k + 2]):
