@@ -1,4 +1,5 @@
-"""How long the exact count of valid mappings takes: every distinct layer of six networks on three architectures.
+"""How long the exact count of valid mappings takes: every distinct layer of seven networks on three
+architectures.
 
 A mapping is valid that fits every memory; all orders, allocations and spatial mappings are counted. On all processors,
 with the kernels loaded (the time that this takes is given apart); medians of the repetitions.
@@ -12,11 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import statistics
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import fastmap as fm  # noqa: E402
-from benchmarks.optimal_search import distinct_layers, machine  # noqa: E402
-from benchmarks.optimal_time import ARCHITECTURES, NETWORKS  # noqa: E402
+from benchmarks.optimal_search import distinct_layers  # noqa: E402
+from benchmarks.optimal_time import ARCHITECTURES, NETWORKS, footnote, head  # noqa: E402
 from fastmap.counting import count_valid  # noqa: E402
 from fastmap.mapspace import Mapspace  # noqa: E402
 
@@ -61,21 +60,13 @@ def render(data: Row) -> str:
             f"| {architecture} | {' | '.join(f'{each:.2f}' for each in sums)} | {row['seconds']:.2f} s: {slowest} | "
             f"{row['mappings']:.2e} | {row['valid']:.2e} |"
         )
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"Seconds for all distinct layers of a network, medians of {data['repeat']} runs on {data['processors']} "
-            f"processors; loading or compiling the kernels took {data['seconds_kernels']:.1f} s. {data['cpu']}, "
-            f"{data['date'][:10]}.",
-        ]
-    )
+    return "\n".join([*lines, "", footnote(data)])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", nargs="+", default=list(ARCHITECTURES))
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
+    parser.add_argument("--networks", nargs="+", default=[*NETWORKS, "alexnet"])
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--render", action="store_true", help="only print the table")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "results" / "count_time.json")
@@ -85,16 +76,7 @@ def main() -> None:
         return
     start = time.perf_counter()
     count_valid(Mapspace.build(fm.Layer(K=2, C=2), fm.load_architecture(options.arch[0])))
-    data: Row = {
-        "command": machine()["command"].replace("optimal_search.py", "count_time.py"),
-        "cpu": machine()["cpu"],
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "seconds_kernels": time.perf_counter() - start,
-        "repeat": options.repeat,
-        "networks": options.networks,
-        "rows": {},
-    }
+    data = head("count_time.py", time.perf_counter() - start, options.repeat, options.networks)
     for name in options.arch:
         architecture = fm.load_architecture(name)
         for network in options.networks:

@@ -68,15 +68,30 @@ def render(data: Row) -> str:
                 for name, row in layers.items():
                     slowest = max(slowest, (f"{network} {name}", row["seconds"]), key=lambda each: each[1])
             lines.append(f"| {architecture} | {objective} | {' | '.join(cells)} | {slowest[1]:.2f} s: {slowest[0]} |")
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"Seconds for all distinct layers of a network, medians of {data['repeat']} runs on {data['processors']} "
-            f"processors; loading or compiling the kernels took {data['seconds_kernels']:.1f} s. {data['cpu']}, "
-            f"{data['date'][:10]}.",
-        ]
+    return "\n".join([*lines, "", footnote(data)])
+
+
+def footnote(data: Row) -> str:
+    """What the figures of a table are, and where they were measured."""
+    return (
+        f"Seconds for all distinct layers of a network, medians of {data['repeat']} runs on {data['processors']} "
+        f"processors; loading or compiling the kernels took {data['seconds_kernels']:.1f} s. {data['cpu']}, "
+        f"{data['date'][:10]}."
     )
+
+
+def head(script: str, seconds_kernels: float, repeat: int, networks: list[str]) -> Row:
+    """What is said of a measurement, before its rows."""
+    return {
+        "command": machine()["command"].replace("optimal_search.py", script),
+        "cpu": machine()["cpu"],
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "seconds_kernels": seconds_kernels,
+        "repeat": repeat,
+        "networks": networks,
+        "rows": {},
+    }
 
 
 def main() -> None:
@@ -94,16 +109,7 @@ def main() -> None:
         return
     start = time.perf_counter()
     fm.search(fm.Layer(K=2, C=2), fm.load_architecture(options.arch[0]))
-    data: Row = {
-        "command": machine()["command"].replace("optimal_search.py", "optimal_time.py"),
-        "cpu": machine()["cpu"],
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "seconds_kernels": time.perf_counter() - start,
-        "repeat": options.repeat,
-        "networks": options.networks,
-        "rows": {},
-    }
+    data = head("optimal_time.py", time.perf_counter() - start, options.repeat, options.networks)
     for name in options.arch:
         architecture = fm.load_architecture(name)
         for objective in options.objective:
