@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,12 +16,14 @@ import numpy.typing as npt
 from fastmap.control import Control, available_threads
 from fastmap.errors import SearchError
 from fastmap.exhaustive import enumerate_space, run_threads
-from fastmap.kernels.count import COUNTED, TOO_MANY_CASES, count_candidates, count_group
+from fastmap.kernels.count import COUNTED, TOO_MANY_CASES, count_group
 from fastmap.kernels.count_array import array_levels
 from fastmap.kernels.count_situations import DIGIT_BITS
+from fastmap.kernels.orders import prime_factors
 from fastmap.kernels.problem import (
     FULL_TILES,
     JOINT_COVERAGE,
+    MAX_LOOPS,
     MIRROR,
     TRUE_EXTENTS,
     UNROLLING,
@@ -31,8 +35,6 @@ from fastmap.mapping import Constraints
 from fastmap.mapspace import IntArray, Mapspace
 from fastmap.rules import lower_rules
 
-#: Spatial mappings of one kernel call, where each is counted by itself.
-CHUNK = 16
 #: Spaces with one allocation for each order, which must be enumerated, are counted up to this size.
 ENUMERABLE = 10_000_000
 
@@ -44,7 +46,7 @@ class _Group(NamedTuple):
     """Spatial mappings that are counted together."""
 
     members: IntArray  #: int64[n], which of the candidates
-    remaining: IntArray  #: int64[8], iterations of the lattice that has all of theirs in it
+    most: IntArray  #: int64[8], iterations of the lattice that has all of theirs in it
 
 
 class _Task(NamedTuple):
@@ -97,23 +99,17 @@ def count_valid(
         np.zeros((len(chosen), int(digits.max())), np.uint64),
         control,
     )
-    jobs: list[Callable[[_Worker], None]]
-    if _restricts_order_alone(space):
-        jobs = [
-            partial(_count_group, task, group) for group in _groups(space, task.candidates, task.remaining, task.lowest)
-        ]
-    else:
-        jobs = [partial(_count_each, task, first) for first in range(0, len(chosen), CHUNK)]
-    workers = [_Worker() for _ in range(min(threads or available_threads(), len(jobs)))]
+    groups = _groups(space, task.candidates, task.remaining, task.lowest)
+    workers = [_Worker() for _ in range(min(threads or available_threads(), len(groups)))]
     numbers = itertools.count()
 
     def work(number: int) -> None:
         worker = workers[number]
         while not control.stopped and worker.outcome == COUNTED:
             job = next(numbers)
-            if job >= len(jobs):
+            if job >= len(groups):
                 return
-            jobs[job](worker)
+            _count_group(task, groups[job], worker)
 
     def covered() -> int:
         return sum(int(each.done[0]) for each in workers) * len(space.orders) // len(chosen)
@@ -132,7 +128,7 @@ def count_valid(
 
 def _count_group(task: _Task, group: _Group, worker: _Worker) -> None:
     """Count the spatial mappings of a group."""
-    alike = group.remaining[list(MIRROR)] == group.remaining
+    alike = group.most[list(MIRROR)] == group.most
     worker.outcome, worker.buffer = count_group(
         task.space.problem,
         task.space.rules,
@@ -141,11 +137,12 @@ def _count_group(task: _Task, group: _Group, worker: _Worker) -> None:
         task.space.array_dim,
         task.space.loop_dim,
         task.candidates,
+        task.remaining,
         group.members,
-        group.remaining,
+        group.most,
         task.lowest,
+        _is_symmetric(task.space) and bool(alike.all()),
         int(task.digits[group.members].max()),
-        len(group.members) > 1 and _is_symmetric(task.space) and bool(alike.all()),
         task.counts,
         worker.buffer,
         task.control.halt,
@@ -153,70 +150,65 @@ def _count_group(task: _Task, group: _Group, worker: _Worker) -> None:
     )
 
 
-def _count_each(task: _Task, first: int, worker: _Worker) -> None:
-    """Count some spatial mappings one by one, by the rules."""
-    worker.outcome = count_candidates(
-        task.space.problem,
-        task.space.rules,
-        new_record(UNROLLING),
-        task.space.array_dim,
-        task.space.loop_dim,
-        task.candidates,
-        task.digits,
-        first,
-        min(first + CHUNK, len(task.candidates)),
-        task.counts,
-        task.control.halt,
-        worker.done,
-    )
-
-
-def _restricts_order_alone(space: Mapspace) -> bool:
-    """Whether the rules say nothing of allocations, and leave orders to be chosen."""
-    constraints = space.constraints
-    order = Constraints(
-        innermost=constraints.innermost,
-        outermost=constraints.outermost,
-        inside=constraints.inside,
-        loop_factor_limit=constraints.loop_factor_limit,
-    )
+def _may_share(space: Mapspace) -> bool:
+    """Whether the rules say nothing of orders, and tie no cuts of an operand: bounds that do more than forbid loops at
+    a level between others do."""
     rules: Any = space.rules
-    return bool(rules.tobytes() == lower_rules(order, space.architecture).tobytes())
+    orders = rules["n_fixed"] < 0 and rules["limit"] == 0 and not rules["inside"].any()
+    free = rules["n_innermost"] == 0 and rules["n_outermost"] == 0
+    ties = (rules["least"] > 1) | ((rules["most"] >= 2) & np.isfinite(rules["most"]))
+    between = [ties[o, 1 : levels - 1].any() for o, levels in enumerate(space.problem["levels"].tolist())]
+    return bool(orders and free and not any(between))
 
 
 def _groups(space: Mapspace, candidates: IntArray, remaining: IntArray, lowest: IntArray) -> list[_Group]:
-    """Group spatial mappings where the lattice that has all of theirs in it is smaller than theirs together.
+    """Group spatial mappings where the lattice that has all of theirs in it is no larger than theirs together.
 
     Args:
         candidates, remaining, lowest: see ``_Task``.
     """
     problem = space.problem
-    ruled = space.rules.tobytes() != lower_rules(Constraints(), space.architecture).tobytes()
-    alike = np.full(len(candidates), bool(lowest.any()) and problem["levels"][O] > 1 and not ruled)
+    alike = np.full(len(candidates), bool(lowest.any()) and problem["levels"][O] > 1 and _may_share(space))
     if problem["repairs"] & WHOLE_TILES != WHOLE_TILES:
         # Tiles are averages, and maybe truncated: only those of whole factors are the same to the last digit.
         factors = np.where(candidates == 0, 1, candidates)
         for d, size in enumerate(problem["loop_size"].tolist()):
             alike &= np.prod(factors[:, space.loop_dim == d], axis=1) * remaining[:, d] == size
-    groups = [_Group(np.array([i]), remaining[i]) for i in np.flatnonzero(~alike).tolist()]
     members = np.flatnonzero(alike)
-    most = remaining[members]
-    for d in range(most.shape[1]):
-        values = np.unique(most[:, d])
-        multiples = [int(values[values % value == 0].max()) for value in values]
-        most[:, d] = np.array(multiples, np.int64)[np.searchsorted(values, most[:, d])]
+    most = np.stack([_common_multiples(column) for column in remaining[members].T], axis=1)
     keys, group_of = np.unique(most, axis=0, return_inverse=True)
     by_group = np.argsort(group_of.ravel(), kind="stable")
     first = np.searchsorted(group_of.ravel()[by_group], np.arange(len(keys) + 1))
     states, own_states = _count_divisors(keys), _count_divisors(remaining[members])
+    alone = np.flatnonzero(~alike).tolist()
+    groups = []
     for k, key in enumerate(keys):
         part = by_group[first[k] : first[k + 1]]
-        if states[k] <= own_states[part].sum():
+        if states[k] <= own_states[part].sum() and len(part) > 1 and _loops(key) <= MAX_LOOPS:
             groups.append(_Group(members[part], key))
         else:
-            groups += [_Group(members[[i]], remaining[members[i]]) for i in part.tolist()]
-    sizes = _count_divisors(np.array([group.remaining for group in groups]))
+            alone += members[part].tolist()
+    groups += [_Group(np.array([i]), remaining[i]) for i in alone]
+    sizes = _count_divisors(np.array([group.most for group in groups]))
     return [groups[i] for i in np.argsort(-sizes, kind="stable").tolist()]  # the largest first: threads end together
+
+
+def _common_multiples(iterations: IntArray) -> IntArray:
+    """Of each number of iterations, a multiple that it shares with others where they have no fewer divisors together."""
+    multiples: list[int] = []
+    for value in np.unique(iterations)[::-1].tolist():
+        if not any(multiple % value == 0 for multiple in multiples):
+            multiples.append(value)
+    merged = True
+    while merged:
+        merged = False
+        for a, b in itertools.combinations(multiples, 2):
+            together = math.lcm(a, b)
+            if _divisors(together) <= _divisors(a) + _divisors(b):
+                multiples = [each for each in multiples if together % each] + [together]
+                merged = True
+                break
+    return np.array([next(each for each in multiples if each % value == 0) for value in iterations.tolist()], np.int64)
 
 
 def _count_divisors(iterations: IntArray) -> IntArray:
@@ -224,9 +216,23 @@ def _count_divisors(iterations: IntArray) -> IntArray:
     number = np.ones(len(iterations), np.int64)
     for column in iterations.T:
         values, where = np.unique(column, return_inverse=True)
-        divisors = [np.count_nonzero(value % np.arange(1, value + 1) == 0) for value in values]
-        number *= np.array(divisors, np.int64)[where.ravel()]
+        number *= np.array([_divisors(value) for value in values.tolist()], np.int64)[where.ravel()]
     return number
+
+
+def _divisors(number: int) -> int:
+    return math.prod(times + 1 for times in Counter(_prime_factors(number)).values())
+
+
+def _loops(iterations: IntArray) -> int:
+    """Prime factors of all iterations."""
+    return sum(len(_prime_factors(each)) for each in iterations.tolist())
+
+
+@cache
+def _prime_factors(number: int) -> tuple[int, ...]:
+    factors = np.empty(64, np.int64)
+    return tuple(factors[: prime_factors(number, factors)].tolist())
 
 
 def _digits(most: int) -> int:

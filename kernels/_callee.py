@@ -24,8 +24,20 @@ class CalleeLibrary(JITCodeLibrary):
         self._finalized = True
 
 
+class LeafLibrary(CalleeLibrary):
+    """The code of a callee that remains a function of its own."""
+
+    def finalize(self) -> None:
+        for function in self._final_module.functions:
+            if not function.is_declaration:
+                function.add_function_attribute("noinline")
+        super().finalize()
+
+
 class CalleeCompiler(CompilerBase):
     """Numba's compiler but for its end."""
+
+    library: type[CalleeLibrary] = CalleeLibrary
 
     def define_pipelines(self) -> list[Any]:
         """The usual passes; what they do with the code at the end is up to the library and the context."""
@@ -44,5 +56,9 @@ class CalleeCompiler(CompilerBase):
 
         context.get_executable, context.insert_user_function = get_executable, insert_user_function
         self.state.targetctx = context
-        self.state.library = CalleeLibrary(context.codegen(), self.state.func_id.func_qualname)
+        self.state.library = self.library(context.codegen(), self.state.func_id.func_qualname)
         return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
+
+
+class LeafCompiler(CalleeCompiler):
+    library = LeafLibrary

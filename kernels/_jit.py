@@ -16,7 +16,7 @@ import numba
 from numba.core import config
 from numba.core.types import Array, BaseTuple, unliteral
 
-from ._callee import CalleeCompiler
+from ._callee import CalleeCompiler, LeafCompiler
 
 _HERE = Path(__file__).resolve().parent
 
@@ -51,6 +51,13 @@ def kernel(function: Callable[..., Any]) -> Any:
     return _compiled(function, inline="never", _nrt=False)
 
 
+def leaf(function: Callable[..., Any]) -> Any:
+    """Compile a kernel whose loop needs the registers for itself: it does not become part of a large caller, which has
+    its variables in memory.
+    """
+    return _compiled(function, inline="never", _nrt=False, callee=LeafCompiler)
+
+
 def allocating(function: Callable[..., Any]) -> Any:
     """Compile a kernel that allocates arrays, or calls one that does."""
     return _compiled(function, inline="never")
@@ -61,24 +68,24 @@ def formula(function: Callable[..., Any]) -> Any:
     return _compiled(function, inline="always")
 
 
-def _compiled(function: Callable[..., Any], **options: Any) -> Any:
+def _compiled(function: Callable[..., Any], callee: type[CalleeCompiler] = CalleeCompiler, **options: Any) -> Any:
     options |= {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
     compiled: Any = numba.njit  # its type stubs do not know all of these
     called_from_python = compiled(cache=True, **options)(function)
-    callee = compiled(no_cpython_wrapper=True, pipeline_class=CalleeCompiler, **options)(function)
+    called = compiled(no_cpython_wrapper=True, pipeline_class=callee, **options)(function)
 
     def get_call_template(args: Any, kws: Any) -> Any:
         """Numba would compile a callee anew for every constant that it is called with."""
-        found = callee.get_call_template(
+        found = called.get_call_template(
             [unliteral(each) for each in args], {name: unliteral(each) for name, each in kws.items()}
         )
-        if "_nrt" in options and any(_holds_array(each.return_type) for each in callee.nopython_signatures):
+        if "_nrt" in options and any(_holds_array(each.return_type) for each in called.nopython_signatures):
             raise TypeError(f"kernel {function.__name__} returns an array, whose references nobody would count")
         return found
 
     # What numba asks of a function that a kernel calls: its signature, and what that of its code is kept under.
     called_from_python.get_call_template = get_call_template
-    called_from_python.get_overload = callee.get_overload
+    called_from_python.get_overload = called.get_overload
     return called_from_python
 
 

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from ._jit import allocating, kernel
 from .allocate import fits, held_bits
 from .count_labels import has_partial_sums
+from .count_lattice import Part, cuts_allowed, partial_levels, weights_remain
 from .lattice import lattice_items
-from .problem import IRRELEVANT, MAX_LOOPS, N_DIMS, O
+from .problem import IRRELEVANT, MAX_LEVELS, MAX_LOOPS, N_DIMS, O
 from .traffic import CYCLES, N_STATE, REDUCES_ABOVE, SIZE, element_bits, tile_content
-
-
-class ArrayStates(NamedTuple):
-    """A part of a lattice; a step leads to a larger number, the first is the empty one."""
-
-    states: Any  #: float64[n, N_STATE], see ``traffic``
-    successor: Any  #: int64[n, items], one step outwards, -1: not in this part
-    item_dim: Any  #: int64[items]
-    shared_state: Any  #: int64[n], the state of the shared lattice with the same loops above
-    content_state: Any  #: int64[3, n], the state itself
-    rank_of: Any  #: int64[3, L, 2, n], see ``Labels``; of the levels of the array, 0: it fits
-    cut_at: Any  #: uint8[3, n], levels of each operand that may end at a state (bits)
 
 
 @allocating
@@ -49,16 +36,19 @@ def array_levels(problem, array_dims):
 
 
 @allocating
-def list_array_states(problem, rules, unrolling, lowest, shared_items, contents, labels, position):
+def list_array_states(problem, rules, unrolling, lowest, common, contents, labels, position):
     """List the empty state and those that hold no more than fits some level of the array.
 
     With a state, all that lie below it are listed: tiles only grow.
 
     Args:
         lowest: int64[3], see ``array_levels``.
-        shared_items: int64[items, 3], dimension, size and number of each item of the shared lattice.
-        contents, labels: of the shared lattice.
+        common: the lattice above, a CountLattice.
+        contents, labels: what it holds.
         position: int32[...], working memory, -1 everywhere, before and after.
+
+    Returns:
+        A Part; a step leads to a larger number, the first is the empty one.
     """
     dim, size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
     count = np.empty(MAX_LOOPS, np.int64)
@@ -68,19 +58,20 @@ def list_array_states(problem, rules, unrolling, lowest, shared_items, contents,
     for i in range(items):
         stride[i] = total
         total *= count[i] + 1
-    for j in range(shared_items.shape[0]):
-        more = shared_items[j, 2]
+    for j in range(common.items.shape[0]):
+        more = common.items[j, 2]
         for i in range(items):
-            if dim[i] == shared_items[j, 0] and size[i] == shared_items[j, 1]:
+            if dim[i] == common.items[j, 0] and size[i] == common.items[j, 1]:
                 shared_stride[i] = shared_total
                 more -= count[i]
         shared_base += more * shared_total
-        shared_total *= shared_items[j, 2] + 1
+        shared_total *= common.items[j, 2] + 1
     levels = problem.levels.max()
     most = lowest.max()
     complete = np.ones((1, N_STATE))
     for d in range(N_DIMS):
         complete[0, SIZE + d] = unrolling.remaining[d]
+        complete[0, CYCLES] *= unrolling.remaining[d]
     tile = np.empty(N_DIMS)
     everything = np.zeros((3, most))
     for o in range(3):
@@ -124,7 +115,8 @@ def list_array_states(problem, rules, unrolling, lowest, shared_items, contents,
                 successor[s, j] = position[index[s] + stride[j]]
     for s in range(n):
         position[index[s]] = -1
-    rank_of, cut_at = np.full((3, levels, 2, n), -1, np.int64), np.zeros((3, n), np.uint8)
+        shared_state[s] = common.number[shared_state[s]]
+    rank_of = np.full((3, levels, 2, n), -1, np.int64)
     for o in range(3):
         for level in range(problem.levels[o] - 1):
             memory = problem.chain[o, level]
@@ -132,17 +124,26 @@ def list_array_states(problem, rules, unrolling, lowest, shared_items, contents,
                 bits = element_bits(problem, o, partial != 0)
                 for s in range(n):
                     if level >= lowest[o]:
-                        rank = labels.rank[o, level, partial, contents.content_state[o, shared_state[s]]]
+                        rank = labels.rank[o, level, partial, common.content_state[o, shared_state[s]]]
                     else:
                         exchanges = problem.memory_double_buffered[memory] != 0
                         held = held_bits(elements[s, o, level], everything[o, level], bits, exchanges)
                         rank = 0 if fits(held, problem.memory_size[memory]) else -1
                     rank_of[o, level, partial, s] = rank
-                    if rank >= 0:
-                        cut_at[o, s] |= np.uint8(1 << level)
     content_state = np.empty((3, n), np.int64)
     content_state[:] = np.arange(n)
-    return ArrayStates(states[:n], successor, dim[:items], shared_state, content_state, rank_of, cut_at)
+    states = states[:n]
+    return Part(
+        successor,
+        dim[:items],
+        np.ones(n, np.bool_),
+        shared_state,
+        content_state,
+        rank_of,
+        cuts_allowed(problem, rules, states, complete[0], rank_of, content_state, np.zeros((3, MAX_LEVELS, N_DIMS))),
+        partial_levels(problem, unrolling, states),
+        weights_remain(problem, rules, states, complete[0]),
+    )
 
 
 @allocating

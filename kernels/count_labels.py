@@ -10,15 +10,14 @@ import numpy as np
 
 from ._jit import allocating, formula, kernel
 from .allocate import fits, held_bits
-from .problem import IRRELEVANT, MAX_MEMORIES, N_DIMS, O
+from .problem import MAX_MEMORIES, N_DIMS, O
 from .traffic import REDUCES_ABOVE, element_bits, tile_content
 
 
 class Contents(NamedTuple):
-    """What the operands' levels may hold. States that differ in irrelevant loops alone are one *content* state."""
+    """What the operands' levels may hold at each of their content states."""
 
-    content_state: Any  #: int64[3, S]
-    number: Any  #: int64[3], content states of each operand
+    number: Any  #: int64[3], content states of each operand; the last one is that of all loops
     bits: Any  #: float64[3, L, 2, C], by precision: complete or partial sums
     partial: Any  #: int64[3], 1: nothing but the output has two precisions
 
@@ -33,35 +32,9 @@ class Labels(NamedTuple):
 
 
 @allocating
-def fill_contents(problem, rules, unrolling, items, item_dim, item_count, states):
-    """Fill what each level of each operand holds at each of its content states."""
+def fill_contents(problem, unrolling, states, content_state, number):
+    """Fill what each level of each operand holds at each of its content states (int64[3, S], int64[3])."""
     total = states.shape[0]
-    content_state = np.zeros((3, total), np.int64)
-    number = np.ones(3, np.int64)
-    stride = np.zeros((3, items), np.int64)
-    for o in range(3):
-        if rules.n_fixed >= 0:
-            number[o] = total
-            content_state[o] = np.arange(total)
-            continue
-        for item in range(items):
-            if problem.relevance[o, item_dim[item]] != IRRELEVANT:
-                stride[o, item] = number[o]
-                number[o] *= item_count[item] + 1
-    if rules.n_fixed < 0:
-        below = np.zeros(items + 1, np.int64)
-        here = np.zeros(3, np.int64)
-        for s in range(1, total):
-            item = 0
-            while below[item] == item_count[item]:
-                for o in range(3):
-                    here[o] -= below[item] * stride[o, item]
-                below[item] = 0
-                item += 1
-            below[item] += 1
-            for o in range(3):
-                here[o] += stride[o, item]
-                content_state[o, s] = here[o]
     levels = problem.levels.max()
     bits = np.zeros((3, levels, 2, number.max()))
     size = np.empty(N_DIMS)
@@ -81,7 +54,7 @@ def fill_contents(problem, rules, unrolling, items, item_dim, item_count, states
                 for partial_sum in range(2):
                     each = element_bits(problem, o, partial_sum != 0)
                     bits[o, level, partial_sum, c] = held_bits(elements, everything, each, exchanges)
-    return Contents(content_state, number, bits, partial)
+    return Contents(number, bits, partial)
 
 
 @formula

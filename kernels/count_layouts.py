@@ -1,0 +1,238 @@
+"""Which counts a state needs: its *layout*.
+
+There is a count for each situation and label (see ``count_situations``, ``count_sets``), but at most states few of
+them may occur and lead to the end. A layout lists these situations, with the labels of each kind; many states have the
+same.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ._bits import count_bits, lowest_bit
+from ._jit import allocating, kernel
+from .count_situations import FOLLOWING, LEVEL, PARTIAL, REUSE, SITUATION
+from .problem import O
+
+# A cut in a layout: which one it is (see ``Situations``), where the counts lie that it adds to, and those that it adds,
+# without and with a tile that the next loop must reuse (-1: there are none).
+WHICH, HERE, THERE, THERE_REUSED = range(4)
+
+
+class Layouts(NamedTuple):
+    """Situations and labels that there are counts for, each situation with one for every label of its kind; with those
+    of several kinds, for all combinations, the last memory's lying side by side.
+    """
+
+    of: Any  #: int32[S]
+    first_count: Any  #: int64[n + 1], counts of each
+    own: Any  #: int64[n], the first of these are its own; the others are read from the lattice above
+    column: Any  #: int32[counts], what each is, ascending, see ``Situations.first_column``
+    base: Any  #: int32[counts], the first column of that situation
+    first_entry: Any  #: int64[n + 1]
+    situation: Any  #: int64[entries], each with its counts one behind the other
+    position: Any  #: int32[n, E], where the counts of each situation begin, -1: it has none
+    first_label: Any  #: int64[n, kinds]
+    labels: Any  #: int64[n, kinds], how many
+    label: Any  #: int32[...], ascending
+    first_cut: Any  #: int64[n + 1], cuts of each
+    cut: Any  #: int32[cuts, 4]
+
+
+@allocating
+def list_layouts(problem, situations, chosen, part, steps, sets):
+    """List the layouts of all states.
+
+    Args:
+        chosen: int64[n], the situations, in ascending order of their columns.
+    """
+    total = part.used.size
+    within = chosen.size > 0 and situations.inner[chosen[0]]
+    of = np.full(total, -1, np.int32)
+    sample = np.empty(total, np.int64)  # a state of each layout
+    size = 16
+    while size < 2 * total:
+        size *= 2
+    slots = np.full(size, -1, np.int32)
+    number, labels = 0, 0
+    for s in range(total):
+        if part.used[s]:
+            slot = _find_slot(part, sets, slots, sample, s)
+            if slots[slot] < 0:
+                slots[slot] = number
+                sample[number] = s
+                number += 1
+                for word in sets.occur[s]:
+                    labels += count_bits(word)
+            of[s] = slots[slot]
+    first_label, n_labels = np.zeros((number, steps.kinds), np.int64), np.zeros((number, steps.kinds), np.int64)
+    label = np.empty(labels, np.int32)
+    first_entry, situation = np.zeros(number + 1, np.int64), np.empty(number * chosen.size, np.int64)
+    first_count, own = np.zeros(number + 1, np.int64), np.zeros(number, np.int64)
+    position = np.full((number, situations.possible.size), -1, np.int32)
+    labels = 0
+    for n in range(number):
+        labels = _fill_labels(steps, sets.occur, sample[n], first_label[n], n_labels[n], label, labels)
+        first_entry[n + 1], first_count[n + 1] = _list_entries(
+            problem, situations, chosen, part, sets, sample[n], n_labels[n], first_entry[n], first_count[n], situation,
+            position[n],
+        )  # fmt: skip
+    column, base = np.empty(first_count[number], np.int32), np.empty(first_count[number], np.int32)
+    first_cut, cut = np.zeros(number + 1, np.int64), np.empty((number * situations.cut.shape[0], 4), np.int32)
+    layouts = Layouts(
+        of,
+        first_count,
+        own,
+        column,
+        base,
+        first_entry,
+        situation[: first_entry[number]],
+        position,
+        first_label,
+        n_labels,
+        label,
+        first_cut,
+        cut,
+    )
+    _fill_columns(situations, layouts, within)
+    for n in range(number):
+        first_cut[n + 1] = _list_cuts(
+            situations, within, position[n], np.int64(part.partial_at[sample[n]]), first_cut[n], cut
+        )
+    return layouts
+
+
+@kernel
+def _fill_columns(situations, layouts, within):
+    """Fill what each count is, and how many are a layout's own: those of inner situations where these are at hand."""
+    column, base = layouts.column, layouts.base
+    for n in range(layouts.own.size):
+        k, stop = layouts.first_count[n], layouts.first_count[n + 1]
+        for i in range(layouts.first_entry[n], layouts.first_entry[n + 1]):
+            e = layouts.situation[i]
+            first, end = situations.first_column[e], stop
+            if i + 1 < layouts.first_entry[n + 1]:
+                end = layouts.first_count[n] + layouts.position[n, layouts.situation[i + 1]]
+            kind = situations.only_kind[e]
+            for a in range(end - k):
+                label = layouts.label[layouts.first_label[n, kind] + a] if kind >= 0 else 0
+                column[k + a], base[k + a] = first + label, first
+            k = end
+            if situations.inner[e] or not within:
+                layouts.own[n] = k - layouts.first_count[n]
+
+
+@kernel
+def _find_slot(part, sets, slots, sample, s):
+    """Find the slot of a state's layout in a hash table, or a free one."""
+    key = _mix(np.uint64(0), np.uint64(part.partial_at[s]))
+    for o in range(3):
+        key = _mix(key, np.uint64(sets.ahead[o, s]))
+    for word in range(sets.occur.shape[1]):
+        key = _mix(key, sets.occur[s, word])
+    mask = np.uint64(slots.size - 1)
+    slot = key & mask
+    while slots[slot] >= 0 and not _same(part, sets, s, sample[slots[slot]]):
+        slot = (slot + np.uint64(1)) & mask
+    return slot
+
+
+@kernel
+def _mix(key, value):
+    mixed = (key ^ value) * np.uint64(0x9E3779B97F4A7C15)
+    return mixed ^ (mixed >> np.uint64(29))
+
+
+@kernel
+def _same(part, sets, s, t):
+    """Have two states the same layout?"""
+    same = part.partial_at[s] == part.partial_at[t]
+    for o in range(3):
+        same &= sets.ahead[o, s] == sets.ahead[o, t]
+    for word in range(sets.occur.shape[1]):
+        same &= sets.occur[s, word] == sets.occur[t, word]
+    return same
+
+
+@kernel
+def _fill_labels(steps, occur, s, first, number, label, used):
+    """List the labels of a layout, for a state that has it.
+
+    Args:
+        first, number: int64[kinds], filled.
+        label: int32[...], the list, with ``used`` of it taken.
+
+    Returns:
+        How much of it is taken then.
+    """
+    for kind in range(steps.kinds):
+        first[kind] = used
+        for word in range(steps.first_word[kind], steps.first_word[kind + 1]):
+            rest = occur[s, word]
+            while rest != 0:
+                label[used] = lowest_bit(rest) + 64 * (word - steps.first_word[kind])
+                used += 1
+                rest &= rest - np.uint64(1)
+        number[kind] = used - first[kind]
+    return used
+
+
+@kernel
+def _list_entries(problem, situations, chosen, part, sets, s, labels, entries, counts, situation, position):
+    """List the situations of a layout, for a state that has it.
+
+    Args:
+        labels: int64[kinds].
+        entries, counts: how many there are of the layouts before.
+        situation, position: see ``Layouts``, filled.
+
+    Returns:
+        How many there are with those of this one.
+    """
+    placed, reuse_bits = situations.placed, situations.reuse_bits
+    length = 0
+    for e in chosen:
+        needed = True
+        for o in range(3):
+            level = placed[e, o]
+            needed &= level == problem.levels[o] - 1 or sets.ahead[o, s] & np.uint8(1 << level) != 0
+        if e // reuse_bits % 2 == 0 and placed[e, O] < problem.levels[O] - 1:  # complete sums remain so
+            needed &= part.partial_at[s] & np.uint8(1 << placed[e, O]) == 0
+        more = 1
+        for kind in situations.kind[e]:
+            if kind >= 0:
+                more *= labels[kind]
+        if needed and more > 0:
+            situation[entries] = e
+            position[e] = length
+            entries += 1
+            length += more
+    return entries, counts + length
+
+
+@kernel
+def _list_cuts(situations, within, position, partial_at, cuts, listed):
+    """List the cuts of a layout.
+
+    Args:
+        within: whether those of inner situations alone are wanted.
+        position: int32[E], where the counts of each situation begin.
+        partial_at: levels of the output that would begin with partial sums (bits).
+        cuts: how many cuts of other layouts are listed.
+
+    Returns:
+        How many are listed with these.
+    """
+    for which in range(situations.cut.shape[0]):
+        cut = situations.cut[which]
+        here, there = position[cut[SITUATION]], position[cut[FOLLOWING]]
+        if here < 0 or (there < 0 and situations.reuse_bits == 1) or (within and not situations.inner[cut[SITUATION]]):
+            continue
+        if cut[LEVEL] >= 0 and (partial_at >> cut[LEVEL]) & 1 != cut[PARTIAL]:
+            continue
+        listed[cuts, WHICH], listed[cuts, HERE], listed[cuts, THERE] = which, here, there
+        listed[cuts, THERE_REUSED] = position[cut[FOLLOWING] | cut[REUSE]]
+        cuts += 1
+    return cuts
