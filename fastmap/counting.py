@@ -31,9 +31,7 @@ from fastmap.kernels.problem import (
     O,
 )
 from fastmap.lowering import new_record
-from fastmap.mapping import Constraints
 from fastmap.mapspace import IntArray, Mapspace
-from fastmap.rules import lower_rules
 
 #: Spaces with one allocation for each order, which must be enumerated, are counted up to this size.
 ENUMERABLE = 10_000_000
@@ -152,7 +150,8 @@ def _count_group(task: _Task, group: _Group, worker: _Worker) -> None:
 
 def _may_share(space: Mapspace) -> bool:
     """Whether the rules say nothing of orders, and tie no cuts of an operand: bounds that do more than forbid loops at
-    a level between others do."""
+    a level between others do.
+    """
     rules: Any = space.rules
     orders = rules["n_fixed"] < 0 and rules["limit"] == 0 and not rules["inside"].any()
     free = rules["n_innermost"] == 0 and rules["n_outermost"] == 0
@@ -194,7 +193,7 @@ def _groups(space: Mapspace, candidates: IntArray, remaining: IntArray, lowest: 
 
 
 def _common_multiples(iterations: IntArray) -> IntArray:
-    """Of each number of iterations, a multiple that it shares with others where they have no fewer divisors together."""
+    """Of each number of iterations, a multiple: one with others where they have no fewer divisors together."""
     multiples: list[int] = []
     for value in np.unique(iterations)[::-1].tolist():
         if not any(multiple % value == 0 for multiple in multiples):

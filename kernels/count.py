@@ -116,7 +116,7 @@ def count_group(
             continue
         which = top_partial if precisions == 3 else -1
         situations = list_situations(problem, rules, labels, has_partial_sums(problem), lowest, which)
-        steps = list_steps(problem, labels, table, situations)
+        steps = list_steps(problem, contents, labels, table, situations)
         outer = np.flatnonzero(situations.possible & ~situations.inner)
         inner = _with_those_next(situations, lowest)
         index = np.zeros(n_sizes.size, np.int64)
@@ -135,7 +135,7 @@ def count_group(
                 remain,
             )
             sets = find_sets(table, part, steps, no_sets())
-            layouts = list_layouts(problem, situations, outer, part, steps, sets)
+            layouts = list_layouts(problem, situations, outer, lowest, part, steps, sets)
             shared, buffer, taken = count_rows(
                 problem, rules, table, situations, part, layouts, no_rows(layouts), digits, buffer, 0, control
             )  # fmt: skip
@@ -145,11 +145,9 @@ def count_group(
                 within, within_rows = part, shared
                 if together:
                     unroll(problem, array_dim, loop_dim, candidates[member], unrolling)
-                    within = list_array_states(
-                        problem, rules, unrolling, lowest, lattice, contents, labels, position
-                    )
+                    within = list_array_states(problem, rules, unrolling, lowest, lattice, contents, labels, position)
                     sets_within = find_sets(table, within, steps, sets)
-                    layouts = list_layouts(problem, situations, inner, within, steps, sets_within)
+                    layouts = list_layouts(problem, situations, inner, lowest, within, steps, sets_within)
                     within_rows, buffer, _ = count_rows(
                         problem, rules, table, situations, within, layouts, shared, digits, buffer, taken, control
                     )  # fmt: skip
@@ -177,9 +175,7 @@ def _with_those_next(situations, lowest):
         for o in range(3):
             next_to[e] |= situations.placed[e, o] == lowest[o] and lowest[o] > 0
     inner = situations.possible & situations.inner
-    return np.concatenate(
-        (np.flatnonzero(inner), np.flatnonzero(situations.possible & ~situations.inner & next_to))
-    )
+    return np.concatenate((np.flatnonzero(inner), np.flatnonzero(situations.possible & ~situations.inner & next_to)))
 
 
 @kernel

@@ -82,13 +82,13 @@ def list_array_states(problem, rules, unrolling, lowest, common, contents, label
     elements = np.empty((64, 3, most))
     n, here = 0, 0
     below = np.zeros(items, np.int64)
-    i = 0
+    i, before = 0, -1  # the item that the state has one more of than the one before
     while i < items or n == 0:
         if n == states.shape[0]:
             states, index, elements = _twice(states), _twice(index), _twice(elements)
         _describe_state(problem, dim, size, count, below, states, n)
-        if _holds_little(problem, unrolling, lowest, states, n, tile, elements) or n == 0:
-            index[n] = here
+        if _holds_little(problem, unrolling, lowest, states, n, before, tile, elements) or n == 0:
+            index[n], position[here] = here, n
             n += 1
             i = 0
         else:  # nor does any with more of this item
@@ -102,9 +102,8 @@ def list_array_states(problem, rules, unrolling, lowest, common, contents, label
         if i < items:
             below[i] += 1
             here += stride[i]
+            before = position[here - stride[i]]
     successor, shared_state = np.full((n, items), -1, np.int64), np.full(n, shared_base, np.int64)
-    for s in range(n):
-        position[index[s]] = s
     for s in range(n):
         rest = index[s]
         for j in range(items):
@@ -169,15 +168,24 @@ def _describe_state(problem, dim, size, count, below, states, s):
 
 
 @kernel
-def _holds_little(problem, unrolling, lowest, states, s, tile, elements):
-    """Does what lies below a state fit any level of the array at its least precision? The elements are filled."""
+def _holds_little(problem, unrolling, lowest, states, s, before, tile, elements):
+    """Does what lies below a state fit any level of the array at its least precision? The elements are filled; infinity
+    where fewer do not fit.
+
+    Args:
+        before: a state with one loop less, -1: there is none.
+    """
     found = False
     for o in range(3):
         bits = element_bits(problem, o, False)
         if o == O and has_partial_sums(problem):
             bits = min(bits, element_bits(problem, o, True))
         for level in range(lowest[o]):
+            capacity = problem.memory_size[problem.chain[o, level]]
+            if before >= 0 and not fits(elements[before, o, level] * bits, capacity):
+                elements[s, o, level] = np.inf
+                continue
             row = problem.first_row[o] + level + 1
             elements[s, o, level] = tile_content(problem, unrolling, states, o, row, s, tile)
-            found |= fits(elements[s, o, level] * bits, problem.memory_size[problem.chain[o, level]])
+            found |= fits(elements[s, o, level] * bits, capacity)
     return found

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._bits import count_bits, lowest_bit
-from ._jit import allocating, kernel
-from .count_situations import FOLLOWING, LEVEL, PARTIAL, REUSE, SITUATION
+from ._jit import allocating, leaf
+from .count_situations import FOLLOWING, KIND, LEVEL, MEMORY, PARTIAL, RANK, REUSE, SITUATION
 from .problem import O
 
-# A cut in a layout: which one it is (see ``Situations``), where the counts lie that it adds to, and those that it adds,
-# without and with a tile that the next loop must reuse (-1: there are none).
-WHICH, HERE, THERE, THERE_REUSED = range(4)
+# A cut in a layout: which one it is (see ``Situations``), where its rank is found, how many counts it adds to (0: what
+# labels lead to must be looked up), where these lie, and those that it adds, without and with a tile that the next loop
+# must reuse (-1: there are none).
+WHICH, PLACE, COUNTS, HERE, THERE, THERE_REUSED = range(6)
 
 
 class Layouts(NamedTuple):
@@ -38,15 +39,16 @@ class Layouts(NamedTuple):
     labels: Any  #: int64[n, kinds], how many
     label: Any  #: int32[...], ascending
     first_cut: Any  #: int64[n + 1], cuts of each
-    cut: Any  #: int32[cuts, 4]
+    cut: Any  #: int32[cuts, 6]
 
 
 @allocating
-def list_layouts(problem, situations, chosen, part, steps, sets):
+def list_layouts(problem, situations, chosen, lowest, part, steps, sets):
     """List the layouts of all states.
 
     Args:
         chosen: int64[n], the situations, in ascending order of their columns.
+        lowest: int64[3], first level of each operand above the array.
     """
     total = part.used.size
     within = chosen.size > 0 and situations.inner[chosen[0]]
@@ -56,17 +58,7 @@ def list_layouts(problem, situations, chosen, part, steps, sets):
     while size < 2 * total:
         size *= 2
     slots = np.full(size, -1, np.int32)
-    number, labels = 0, 0
-    for s in range(total):
-        if part.used[s]:
-            slot = _find_slot(part, sets, slots, sample, s)
-            if slots[slot] < 0:
-                slots[slot] = number
-                sample[number] = s
-                number += 1
-                for word in sets.occur[s]:
-                    labels += count_bits(word)
-            of[s] = slots[slot]
+    number, labels = _find_layouts(part.used, part.partial_at, sets.ahead, sets.occur, slots, sample, of)
     first_label, n_labels = np.zeros((number, steps.kinds), np.int64), np.zeros((number, steps.kinds), np.int64)
     label = np.empty(labels, np.int32)
     first_entry, situation = np.zeros(number + 1, np.int64), np.empty(number * chosen.size, np.int64)
@@ -76,11 +68,11 @@ def list_layouts(problem, situations, chosen, part, steps, sets):
     for n in range(number):
         labels = _fill_labels(steps, sets.occur, sample[n], first_label[n], n_labels[n], label, labels)
         first_entry[n + 1], first_count[n + 1] = _list_entries(
-            problem, situations, chosen, part, sets, sample[n], n_labels[n], first_entry[n], first_count[n], situation,
-            position[n],
+            problem, situations, chosen, within, lowest, part, sets, sample[n], n_labels[n], first_entry[n],
+            first_count[n], situation, position[n],
         )  # fmt: skip
     column, base = np.empty(first_count[number], np.int32), np.empty(first_count[number], np.int32)
-    first_cut, cut = np.zeros(number + 1, np.int64), np.empty((number * situations.cut.shape[0], 4), np.int32)
+    first_cut, cut = np.zeros(number + 1, np.int64), np.empty((number * situations.cut.shape[0], 6), np.int32)
     layouts = Layouts(
         of,
         first_count,
@@ -99,12 +91,12 @@ def list_layouts(problem, situations, chosen, part, steps, sets):
     _fill_columns(situations, layouts, within)
     for n in range(number):
         first_cut[n + 1] = _list_cuts(
-            situations, within, position[n], np.int64(part.partial_at[sample[n]]), first_cut[n], cut
+            situations, within, position[n], n_labels[n], np.int64(part.partial_at[sample[n]]), first_cut[n], cut
         )
     return layouts
 
 
-@kernel
+@leaf
 def _fill_columns(situations, layouts, within):
     """Fill what each count is, and how many are a layout's own: those of inner situations where these are at hand."""
     column, base = layouts.column, layouts.base
@@ -124,39 +116,51 @@ def _fill_columns(situations, layouts, within):
                 layouts.own[n] = k - layouts.first_count[n]
 
 
-@kernel
-def _find_slot(part, sets, slots, sample, s):
-    """Find the slot of a state's layout in a hash table, or a free one."""
-    key = _mix(np.uint64(0), np.uint64(part.partial_at[s]))
-    for o in range(3):
-        key = _mix(key, np.uint64(sets.ahead[o, s]))
-    for word in range(sets.occur.shape[1]):
-        key = _mix(key, sets.occur[s, word])
+@leaf
+def _find_layouts(used, partial_at, ahead, occur, slots, sample, of):
+    """Find out which states have the same layout.
+
+    Args:
+        slots: int32[2**n], a hash table, -1 everywhere.
+        sample: int64[S], a state of each layout, filled.
+        of: int32[S], filled.
+
+    Returns:
+        Layouts, and how many labels they have together.
+    """
+    number, labels = 0, 0
     mask = np.uint64(slots.size - 1)
-    slot = key & mask
-    while slots[slot] >= 0 and not _same(part, sets, s, sample[slots[slot]]):
-        slot = (slot + np.uint64(1)) & mask
-    return slot
+    for s in range(used.size):
+        if not used[s]:
+            continue
+        key = np.uint64(partial_at[s])
+        for o in range(3):
+            key = (key << np.uint64(8)) | np.uint64(ahead[o, s])
+        for word in range(occur.shape[1]):
+            key = (key ^ occur[s, word]) * np.uint64(0x9E3779B97F4A7C15)
+            key ^= key >> np.uint64(29)
+        slot = key & mask
+        while slots[slot] >= 0:
+            t = sample[slots[slot]]
+            same = partial_at[s] == partial_at[t]
+            for o in range(3):
+                same &= ahead[o, s] == ahead[o, t]
+            for word in range(occur.shape[1]):
+                same &= occur[s, word] == occur[t, word]
+            if same:
+                break
+            slot = (slot + np.uint64(1)) & mask
+        if slots[slot] < 0:
+            slots[slot] = number
+            sample[number] = s
+            number += 1
+            for word in range(occur.shape[1]):
+                labels += count_bits(occur[s, word])
+        of[s] = slots[slot]
+    return number, labels
 
 
-@kernel
-def _mix(key, value):
-    mixed = (key ^ value) * np.uint64(0x9E3779B97F4A7C15)
-    return mixed ^ (mixed >> np.uint64(29))
-
-
-@kernel
-def _same(part, sets, s, t):
-    """Have two states the same layout?"""
-    same = part.partial_at[s] == part.partial_at[t]
-    for o in range(3):
-        same &= sets.ahead[o, s] == sets.ahead[o, t]
-    for word in range(sets.occur.shape[1]):
-        same &= sets.occur[s, word] == sets.occur[t, word]
-    return same
-
-
-@kernel
+@leaf
 def _fill_labels(steps, occur, s, first, number, label, used):
     """List the labels of a layout, for a state that has it.
 
@@ -179,8 +183,10 @@ def _fill_labels(steps, occur, s, first, number, label, used):
     return used
 
 
-@kernel
-def _list_entries(problem, situations, chosen, part, sets, s, labels, entries, counts, situation, position):
+@leaf
+def _list_entries(
+    problem, situations, chosen, within, lowest, part, sets, s, labels, entries, counts, situation, position
+):
     """List the situations of a layout, for a state that has it.
 
     Args:
@@ -200,6 +206,12 @@ def _list_entries(problem, situations, chosen, part, sets, s, labels, entries, c
             needed &= level == problem.levels[o] - 1 or sets.ahead[o, s] & np.uint8(1 << level) != 0
         if e // reuse_bits % 2 == 0 and placed[e, O] < problem.levels[O] - 1:  # complete sums remain so
             needed &= part.partial_at[s] & np.uint8(1 << placed[e, O]) == 0
+        if within and not situations.inner[e]:  # does a cut lead here?
+            reached = False
+            for o in range(3):
+                below = lowest[o] - 1
+                reached |= placed[e, o] == lowest[o] and below >= 0 and sets.ahead[o, s] & np.uint8(1 << below) != 0
+            needed &= reached
         more = 1
         for kind in situations.kind[e]:
             if kind >= 0:
@@ -212,13 +224,14 @@ def _list_entries(problem, situations, chosen, part, sets, s, labels, entries, c
     return entries, counts + length
 
 
-@kernel
-def _list_cuts(situations, within, position, partial_at, cuts, listed):
+@leaf
+def _list_cuts(situations, within, position, labels, partial_at, cuts, listed):
     """List the cuts of a layout.
 
     Args:
         within: whether those of inner situations alone are wanted.
         position: int32[E], where the counts of each situation begin.
+        labels: int64[kinds], how many there are.
         partial_at: levels of the output that would begin with partial sums (bits).
         cuts: how many cuts of other layouts are listed.
 
@@ -232,7 +245,10 @@ def _list_cuts(situations, within, position, partial_at, cuts, listed):
             continue
         if cut[LEVEL] >= 0 and (partial_at >> cut[LEVEL]) & 1 != cut[PARTIAL]:
             continue
-        listed[cuts, WHICH], listed[cuts, HERE], listed[cuts, THERE] = which, here, there
+        kind = cut[KIND]
+        listed[cuts, WHICH], listed[cuts, PLACE] = which, cut[RANK]
+        listed[cuts, COUNTS] = 0 if cut[MEMORY] >= 0 else 1 if kind < 0 else labels[kind]
+        listed[cuts, HERE], listed[cuts, THERE] = here, there
         listed[cuts, THERE_REUSED] = position[cut[FOLLOWING] | cut[REUSE]]
         cuts += 1
     return cuts

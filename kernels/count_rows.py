@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._jit import allocating, kernel, leaf
-from .count_layouts import HERE, THERE, THERE_REUSED, WHICH
+from .count_layouts import COUNTS, HERE, PLACE, THERE, THERE_REUSED, WHICH
 from .count_situations import (
+    DIGIT_BITS,
     FIRST,
     FOLLOWING,
     KIND,
@@ -21,7 +22,6 @@ from .count_situations import (
     REUSE,
     SITUATION,
     STRIDE,
-    carry,
     rank_place,
 )
 from .problem import IRRELEVANT, N_DIMS, W
@@ -129,7 +129,6 @@ def _fill_rows(problem, ruled, table, situations, part, rows, given, digits, cou
                     depth = max(depth, rows.digits[part.successor[s, item] * reuse_bits + ruled.reused[item]])
             if has_given:
                 depth = max(depth, given.digits[part.shared_state[s] * reuse_bits + last])
-            depth = min(depth + 1, digits)
             for k in range(used, used + depth * length):
                 counts[k] = 0
             for item in range(items):
@@ -174,9 +173,7 @@ def _fill_rows(problem, ruled, table, situations, part, rows, given, digits, cou
                 )  # fmt: skip
             else:
                 _follow_cuts_by_rules(situations, table, layouts, layout, ranks, last, counts, used, length, depth)
-            carry(counts, used, used + length, length, depth)
-            while depth > 0 and _is_zero(counts, used + (depth - 1) * length, used + depth * length):
-                depth -= 1
+            depth = _carry(counts, used, length, depth, digits)
             rows.start[s * reuse_bits + last], rows.digits[s * reuse_bits + last] = used, depth
             used += depth * length
     return used
@@ -204,12 +201,29 @@ def _read_ranks(problem, rank_of, content_state, cut_at, s, ranks):
                 ranks[rank_place(o, level, partial)] = rank
 
 
-@kernel
-def _is_zero(counts, begin, end):
-    for k in range(begin, end):
-        if counts[k] != 0:
-            return False
-    return True
+@leaf
+def _carry(counts, start, length, depth, digits):
+    """Keep every digit of a row but the last within its bits; returns how many digits it has then."""
+    if depth < digits:
+        above = np.uint64(0)
+        for k in range(start + (depth - 1) * length, start + depth * length):
+            above |= counts[k]
+        if depth > 1 or above >> np.uint64(DIGIT_BITS) != 0:
+            for k in range(start + depth * length, start + (depth + 1) * length):
+                counts[k] = 0
+            depth += 1
+    for digit in range(depth - 1):
+        for k in range(start + digit * length, start + (digit + 1) * length):
+            counts[k + length] += counts[k] >> np.uint64(DIGIT_BITS)
+            counts[k] &= np.uint64((1 << DIGIT_BITS) - 1)
+    while depth > 0:
+        any_bit = np.uint64(0)
+        for k in range(start + (depth - 1) * length, start + depth * length):
+            any_bit |= counts[k]
+        if any_bit != 0:
+            break
+        depth -= 1
+    return depth
 
 
 @leaf
@@ -234,17 +248,22 @@ def _add_columns(
         source_...: the same of the row to be added.
         to, source: where the counts begin.
     """
-    j, stop = 0, source_number - 1
     if source_number == 0:
         return
+    j, stop = 0, source_number - 1
+    columns, bases, sources = column[first:], base[first:], source_column[source_first:]
+    here, there = counts[to:], counts[source:]
     for k in range(number):
-        wanted = column[first + k]
-        while j < stop and source_column[source_first + j + 1] <= wanted:
+        wanted = columns[k]
+        if j < stop:
+            j += np.int64(sources[j + 1] <= wanted)  # most often one step, which needs no guess
+        while j < stop and sources[j + 1] <= wanted:
             j += 1
-        found = source_column[source_first + j]
-        if found <= wanted and found >= base[first + k]:
-            for digit in range(digits):
-                counts[to + digit * length + k] += counts[source + digit * source_length + j]
+        found = sources[j]
+        there_is = np.uint64(0) - np.uint64((found <= wanted) & (found >= bases[k]))
+        here[k] += there[j] & there_is
+        for digit in range(1, digits):
+            here[digit * length + k] += there[digit * source_length + j] & there_is
 
 
 @leaf
@@ -260,23 +279,23 @@ def _follow_cuts(
         length: of the row.
     """
     for n in range(begin, end):
-        static = all_cuts[cut[n, WHICH]]
-        rank = ranks[static[RANK]]
+        rank = ranks[cut[n, PLACE]]
         if rank < 0:
             continue
-        kind, next_kind = static[KIND], static[NEXT_KIND]
         here, there = start + np.int64(cut[n, HERE]), start + np.int64(cut[n, THERE])
-        number = labels[kind] if kind >= 0 else 1
-        if static[MEMORY] < 0:
+        number = np.int64(cut[n, COUNTS])
+        if number > 0:
             for digit in range(depth):
                 for a in range(number):
                     counts[here + digit * length + a] += counts[there + digit * length + a]
             continue
+        static = all_cuts[cut[n, WHICH]]
+        kind, next_kind = static[KIND], static[NEXT_KIND]
         following = static[FIRST] + rank * static[STRIDE]
         found, last = 0, 0
         if next_kind >= 0:
             found, last = -1, labels[next_kind] - 1
-        for a in range(number):
+        for a in range(labels[kind] if kind >= 0 else 1):
             label = np.int64(table[following + (label_of[first_label[kind] + a] if kind >= 0 else 0)])
             if next_kind >= 0:
                 while found < last and label_of[first_label[next_kind] + found + 1] <= label:

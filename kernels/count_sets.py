@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._bits import highest_bit, lowest_bit
-from ._jit import allocating, formula, kernel
+from ._jit import allocating, formula, leaf
 
 ONE = np.uint64(1)
 
@@ -28,6 +28,7 @@ class Steps(NamedTuple):
     cut: Any  #: int64[n, 8]: kind before (-1: no operand is cut there), kind after (-1: all are), operand, level, where
     #: the next labels begin in the table, how many labels there are before, where the smallest labels that
     #: lead to each next one begin, how many of these a rank has; in ascending order of the kinds
+    partial: Any  #: int64[3], 1: nothing but the output has two precisions
     smallest: Any  #: int32[...], smallest label that leads to no smaller than each next one, by rank; -1: none does
 
 
@@ -40,7 +41,7 @@ class Sets(NamedTuple):
 
 
 @allocating
-def list_steps(problem, labels, table, situations):
+def list_steps(problem, contents, labels, table, situations):
     """List the cuts at memories with labels."""
     labelled = situations.labelled
     kinds = 8 * labelled.size
@@ -91,7 +92,7 @@ def list_steps(problem, labels, table, situations):
                             label += 1
                         smallest[used] = label if label < count else -1
                         used += 1
-    return Steps(kinds, first_word, cut[:n], smallest)
+    return Steps(kinds, first_word, cut[:n], contents.partial, smallest)
 
 
 @allocating
@@ -120,7 +121,7 @@ def no_sets():
     return Sets(np.empty((0, 0), np.uint64), np.empty((0, 0), np.uint64), np.empty((3, 0), np.uint8))
 
 
-@kernel
+@leaf
 def _find_mattering(part, steps, sets, wanted):
     """Fill the levels that may end from each state on and, if these are wanted, the labels that matter."""
     total, items = part.successor.shape
@@ -143,7 +144,7 @@ def _find_mattering(part, steps, sets, wanted):
             before, after, o, level = steps.cut[n, 0], steps.cut[n, 1], steps.cut[n, 2], steps.cut[n, 3]
             if before < 0:
                 continue
-            for partial in range(2):
+            for partial in range(1 + steps.partial[o]):
                 rank = part.rank_of[o, level, partial, part.content_state[o, s]]
                 if rank < 0:
                     continue
@@ -159,7 +160,7 @@ def _find_mattering(part, steps, sets, wanted):
                         _enter(matter, s, first_word[before], smallest[following])
 
 
-@kernel
+@leaf
 def _find_occurring(table, part, steps, sets):
     """Fill the labels that occur."""
     total, items = part.successor.shape
@@ -171,7 +172,7 @@ def _find_occurring(table, part, steps, sets):
             before, after, o, level = steps.cut[n, 0], steps.cut[n, 1], steps.cut[n, 2], steps.cut[n, 3]
             if after < 0:
                 continue
-            for partial in range(2):
+            for partial in range(1 + steps.partial[o]):
                 rank = part.rank_of[o, level, partial, part.content_state[o, s]]
                 if rank < 0:
                     continue

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._jit import allocating, formula, kernel
+from ._jit import allocating, formula
 from .problem import IRRELEVANT, MAX_LEVELS, MAX_MEMORIES, N_DIMS, O, W
 
 DIGIT_BITS = 48  # 64 loops to go on with and 8 x 8 x 8 cuts at one point: at most 2**15 terms before carrying
@@ -178,12 +178,3 @@ def list_situations(problem, rules, labels, has_partial, lowest, top_partial):
 def rank_place(o, level, partial):
     """Where the rank of an operand's content is found, among MAX_RANKS."""
     return (o * MAX_LEVELS + level) * 2 + partial
-
-
-@kernel
-def carry(counts, begin, end, stride, digits):
-    """Keep every digit but the last within its bits; the next digit of a count lies ``stride`` further."""
-    for digit in range(digits - 1):
-        for k in range(begin + digit * stride, end + digit * stride):
-            counts[k + stride] += counts[k] >> np.uint64(DIGIT_BITS)
-            counts[k] &= np.uint64((1 << DIGIT_BITS) - 1)

@@ -6,6 +6,7 @@ import ast
 import itertools
 import math
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from fastmap.dimensions import DEFAULT_ORDER, LOOP_DIMENSIONS, OPERANDS
 from fastmap.errors import MappingError
 from fastmap.evaluation import evaluate
 from fastmap.kernels import allocate, lattice, orders, reduce
-from fastmap.kernels._jit import allocating, kernel
+from fastmap.kernels._bits import count_bits, highest_bit, lowest_bit
+from fastmap.kernels._jit import allocating, kernel, leaf
 from fastmap.kernels.cost import N_COSTS, mapping_cost
 from fastmap.kernels.evaluate import prefix_tables
 from fastmap.kernels.latency import COUNT, PERIOD, WINDOW, _union
@@ -599,19 +601,21 @@ PLAIN_FUNCTIONS = {
         "kernel",
         "allocating",
         "formula",
+        "leaf",
         "_compiled",
         "get_call_template",
         "_holds_array",
     },
     "_callee.py": {"finalize", "define_pipelines", "get_executable", "insert_user_function"},
+    "_bits.py": {"lowest_bit", "highest_bit", "count_bits", "generate"},
 }
 #: What kernel files may import, beside each other.
 IMPORTS = {"__future__", "math", "typing", "numpy"}
 IMPORTS_OF_COMPILATION = IMPORTS | {
     "copy", "hashlib", "os", "collections.abc", "pathlib",
-    "numba", "numba.core", "numba.core.types", "numba.core.codegen", "numba.core.compiler"
+    "numba", "numba.core", "numba.core.types", "numba.core.codegen", "numba.core.compiler", "numba.extending"
 }  # fmt: skip
-DECORATORS = {"kernel", "allocating", "formula"}
+DECORATORS = {"kernel", "allocating", "formula", "leaf"}
 #: Words with which compilation is configured.
 FLAGS = {"njit", "jit", "vectorize", "guvectorize", "stencil", "cfunc", "jitclass", "prange", "config"}
 OPTIONS = {"fastmath", "parallel", "cache", "nogil", "error_model", "boundscheck", "inline", "forceinline", "nopython"}
@@ -634,11 +638,11 @@ def test_there_are_kernels():
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
-def test_every_function_has_one_of_the_three_decorators(path):
+def test_every_function_has_one_of_the_decorators(path):
     for node in ast.walk(parsed(path)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             if node.name in PLAIN_FUNCTIONS.get(path.name, ()):
-                assert node.decorator_list == []
+                assert [ast.unparse(each) for each in node.decorator_list] in ([], ["intrinsic"])
                 continue
             decorators = [ast.unparse(each) for each in node.decorator_list]
             assert decorators in ([each] for each in DECORATORS), (
@@ -727,3 +731,31 @@ def test_a_callee_is_compiled_as_part_of_its_caller_alone():
     assert thrice(7) == 21
     assert len(thrice.overloads) == 1
     assert not twice.overloads
+
+
+def test_a_leaf_remains_a_function_of_its_own():
+    @leaf
+    def total(values):
+        result = 0.0
+        for value in values:
+            result += value
+        return result
+
+    @kernel
+    def caller(values):
+        return total(values) + total(values[1:])
+
+    assert caller(np.arange(4.0)) == 12.0
+    (code,) = caller.inspect_llvm().values()
+    assert re.search(r"^ *%?.* = (?:tail )?call .*total", code, re.MULTILINE)
+
+
+def test_bits():
+    @kernel
+    def bits(word):
+        return lowest_bit(word), highest_bit(word), count_bits(word)
+
+    for word in (1, 2, 3, 0b101000, 1 << 63, (1 << 64) - 1):
+        digits = f"{word:b}"
+        expected = (len(digits) - 1 - digits.rindex("1"), len(digits) - 1, digits.count("1"))
+        assert bits(np.uint64(word)) == expected
