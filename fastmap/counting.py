@@ -148,16 +148,17 @@ def _count_group(task: _Task, group: _Group, worker: _Worker) -> None:
     )
 
 
-def _may_share(space: Mapspace) -> bool:
-    """Whether the rules say nothing of orders, and tie no cuts of an operand: bounds that do more than forbid loops at
-    a level between others do.
+def _may_share(space: Mapspace, lowest: IntArray) -> bool:
+    """Whether the rules say nothing of orders, nor more of the iterations at levels above the array, but for the top
+    one, than that there are none.
     """
     rules: Any = space.rules
     orders = rules["n_fixed"] < 0 and rules["limit"] == 0 and not rules["inside"].any()
     free = rules["n_innermost"] == 0 and rules["n_outermost"] == 0
     ties = (rules["least"] > 1) | ((rules["most"] >= 2) & np.isfinite(rules["most"]))
-    between = [ties[o, 1 : levels - 1].any() for o, levels in enumerate(space.problem["levels"].tolist())]
-    return bool(orders and free and not any(between))
+    levels = space.problem["levels"].tolist()
+    tied = [ties[o, min(lowest[o], 1) : levels[o] - 1].any() for o in range(3)]
+    return bool(orders and free and not any(tied))
 
 
 def _groups(space: Mapspace, candidates: IntArray, remaining: IntArray, lowest: IntArray) -> list[_Group]:
@@ -167,7 +168,7 @@ def _groups(space: Mapspace, candidates: IntArray, remaining: IntArray, lowest: 
         candidates, remaining, lowest: see ``_Task``.
     """
     problem = space.problem
-    alike = np.full(len(candidates), bool(lowest.any()) and problem["levels"][O] > 1 and _may_share(space))
+    alike = np.full(len(candidates), bool(lowest.any()) and problem["levels"][O] > 1 and _may_share(space, lowest))
     if problem["repairs"] & WHOLE_TILES != WHOLE_TILES:
         # Tiles are averages, and maybe truncated: only those of whole factors are the same to the last digit.
         factors = np.where(candidates == 0, 1, candidates)

@@ -237,8 +237,8 @@ def _within_bounds(rules, state, complete, o, level, top, below):
         here = state[SIZE + d]
         if below[o, level, d] != 0.0 and here != below[o, level, d]:
             return False
-        if level == 0 and (here < rules.least[o, 0, d] or here > rules.most[o, 0, d]):
-            return False
+        if level == 0 and (here < rules.least[o, 0, d] or (rules.most[o, 0, d] >= 2.0 and here > rules.most[o, 0, d])):
+            return False  # where there may be no loop at all, none is admitted (``Situations.open_loop``)
         if level > 0 and below[o, level - 1, d] != 0.0:
             factor = here / below[o, level - 1, d]
             if factor < rules.least[o, level, d] or factor > rules.most[o, level, d]:

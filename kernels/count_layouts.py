@@ -13,6 +13,7 @@ import numpy as np
 
 from ._bits import count_bits, lowest_bit
 from ._jit import allocating, leaf
+from .count_sets import bits_of
 from .count_situations import FOLLOWING, KIND, LEVEL, MEMORY, PARTIAL, RANK, REUSE, SITUATION
 from .problem import O
 
@@ -173,10 +174,11 @@ def _fill_labels(steps, occur, s, first, number, label, used):
     """
     for kind in range(steps.kinds):
         first[kind] = used
-        for word in range(steps.first_word[kind], steps.first_word[kind + 1]):
-            rest = occur[s, word]
+        begin, stop = steps.first_bit[kind], steps.first_bit[kind + 1]
+        for word in range(begin >> 6, (stop + 63) >> 6):
+            rest = bits_of(occur[s, word], word, begin, stop)
             while rest != 0:
-                label[used] = lowest_bit(rest) + 64 * (word - steps.first_word[kind])
+                label[used] = lowest_bit(rest) + 64 * word - begin
                 used += 1
                 rest &= rest - np.uint64(1)
         number[kind] = used - first[kind]

@@ -284,6 +284,9 @@ def _follow_cuts(
             continue
         here, there = start + np.int64(cut[n, HERE]), start + np.int64(cut[n, THERE])
         number = np.int64(cut[n, COUNTS])
+        if number == 1 and depth == 1:
+            counts[here] += counts[there]
+            continue
         if number > 0:
             for digit in range(depth):
                 for a in range(number):

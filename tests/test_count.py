@@ -116,21 +116,53 @@ def test_spatial_mappings_counted_together_and_alone(architecture: str, cost_mod
     assert count_valid(some, threads=2) == sum(count_valid(one_spatial_mapping(space, i)) or 0 for i in picked)
 
 
-def test_random_spatial_mappings_counted_together_and_alone() -> None:
+@pytest.mark.parametrize("ruled", [False, True])
+def test_random_spatial_mappings_counted_together_and_alone(ruled: bool) -> None:
+    """Rules on allocations, too, are the same for all of them; rules on orders are not."""
     shared = 0
     for seed in range(300):
         pick = random.Random(f"together {seed}").choice
-        layer, hw = random_problem(pick, SMALL)
+        layer, architecture = (
+            read(each)
+            for read, each in zip(
+                (problems.read_layer, problems.read_architecture), random_problem(pick, SMALL), strict=True
+            )
+        )
+        rules = random_rules(pick, layer, architecture) if ruled else {}
         cost_model = pick(("corrected", "corrected", "zigzag"))
-        space = build(problems.read_layer(layer), problems.read_architecture(hw), {}, cost_model)
+        space = build(layer, architecture, rules, cost_model)
         if space is None or len(space.orders) > 60:
             continue
         lowest = array_levels(space.problem, len(space.architecture.array.dimensions))
         groups = _groups(space, space.candidates, space.remaining, lowest)
         alone = sum(count_valid(one_spatial_mapping(space, i)) or 0 for i in range(len(space.orders)))
-        assert count_valid(space, threads=pick((1, 2))) == alone, seed
+        assert count_valid(space, threads=pick((1, 2))) == alone, (seed, rules)
         shared += alone > 0 and max(len(group.members) for group in groups) > 1
-    assert shared > 40
+    assert shared > (10 if ruled else 40)
+
+
+@pytest.mark.parametrize("rules", [{}, {"stationary": {"near": "I"}}, {"weights_loaded_once": True}])
+def test_two_memories_that_all_operands_share(rules: dict[str, object]) -> None:
+    """What is cut at the one and at the other must be remembered together."""
+    memory = {"operands": ["W", "I", "O"], "bandwidth_bits": 64}
+    memory |= {"ports": 1, "read_energy_pj": 1, "write_energy_pj": 1}
+    tight = {
+        "name": "tight",
+        "array": {"kind": "mac", "dimensions": {"D1": 4, "D2": 3}, "unit_energy_pj": 1},
+        "memories": {
+            "register": memory | {"operands": ["O"], "size_bits": 64, "serves": "D2"},
+            "near": memory | {"size_bits": 600},
+            "far": memory | {"size_bits": 900},
+            "away": memory | {"size_bits": 10**15},
+        },
+    }
+    architecture = native.architecture(parse_document(json.dumps(tight), "tight"), "tight")
+    constraints = Constraints.from_dict({"max_spatial_mappings": 5, **rules})
+    space = Mapspace.build(Layer(name="conv", K=6, C=4, OX=4, OY=2), architecture, constraints)
+    valid = count_valid(space)
+    assert valid == enumerated(space)
+    assert valid is not None
+    assert 0 < valid < space.size
 
 
 @pytest.mark.parametrize("allocation", ["free", "even"])
