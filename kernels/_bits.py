@@ -8,7 +8,7 @@ from numba import types
 from numba.extending import intrinsic
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def lowest_bit(typing_context: Any, word: Any) -> Any:
     """Number of the lowest bit that is set in a uint64; undefined for 0."""
 
@@ -18,7 +18,7 @@ def lowest_bit(typing_context: Any, word: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def highest_bit(typing_context: Any, word: Any) -> Any:
     """Number of the highest bit that is set in a uint64; undefined for 0."""
 
@@ -29,7 +29,7 @@ def highest_bit(typing_context: Any, word: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def count_bits(typing_context: Any, word: Any) -> Any:
     """Number of bits that are set in a uint64."""
 
