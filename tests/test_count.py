@@ -120,7 +120,7 @@ def test_spatial_mappings_counted_together_and_alone(architecture: str, cost_mod
 def test_random_spatial_mappings_counted_together_and_alone(ruled: bool) -> None:
     """Rules on allocations, too, are the same for all of them; rules on orders are not."""
     shared = 0
-    for seed in range(300):
+    for seed in range(200):
         pick = random.Random(f"together {seed}").choice
         layer, architecture = (
             read(each)
@@ -138,7 +138,7 @@ def test_random_spatial_mappings_counted_together_and_alone(ruled: bool) -> None
         alone = sum(count_valid(one_spatial_mapping(space, i)) or 0 for i in range(len(space.orders)))
         assert count_valid(space, threads=pick((1, 2))) == alone, (seed, rules)
         shared += alone > 0 and max(len(group.members) for group in groups) > 1
-    assert shared > (10 if ruled else 40)
+    assert shared > (8 if ruled else 25)
 
 
 @pytest.mark.parametrize("rules", [{}, {"stationary": {"near": "I"}}, {"weights_loaded_once": True}])
