@@ -40,7 +40,6 @@ class Situations(NamedTuple):
     inner: Any  #: bool[E]
     open_loop: Any  #: bool[E, 8], loop dimensions that the rules admit next
     labelled: Any  #: int64[n], shared memories that have labels
-    number: Any  #: int64[M], which of them each memory is, -1: none
     kind: Any  #: int64[E, n], which kind of label there is of each: 8 times its number + the operands cut there (bits);
     #: -1: none, for none is cut there, or all are
     only_kind: Any  #: int64[E], the only kind, -1: there is none, -2: there are several
@@ -165,7 +164,6 @@ def list_situations(problem, rules, labels, has_partial, lowest, top_partial):
         inner,
         open_loop,
         labelled,
-        number,
         kind,
         only_kind,
         first_column,
