@@ -223,6 +223,7 @@ STALLED = 6  # recurring transfers beyond their own windows
 STALL_LANES = 5  # the first lanes are of the other kinds, one each; from here on they are BUSY or STALLED
 FIRST_LANES = 8  # that a search begins with; others are added when a stall is found that none has foreseen
 LANES = 16
+QUEUE_TRIES = 3  # ports tried before the first lanes are taken to be of the busiest one
 # What lower bounds on energy and latency together know of latency: stalls and LOADING; QUEUED or TOTAL; stalls and the
 # loading of W and O, or of I and O. Stalls are those of the first lane of stalls, if it says more than nothing.
 MIXED_LOADING, MIXED_QUEUED, MIXED_W, MIXED_I = range(4)
@@ -476,12 +477,13 @@ def trace_path(problem, predecessor, fit, cost, paths, rows, at):
 
 
 @allocating
-def score_stalls(problem, bounds, rows, at, n, score):
-    """Raise the stalls of each port (BUSY, STALLED, and BUSY with once-only transfers whole: float64[P, 3]) to what
-    they add up to along a path.
+def score_stalls(problem, bounds, rows, at, n, least, most):
+    """Lower and raise the stalls of each port (BUSY, STALLED, and BUSY with once-only transfers whole) to what they add
+    up to along a path.
 
     Args:
         rows, at: int64[n], its boundaries.
+        least, most: float64[P, 3] each, of the paths so far.
     """
     total = np.zeros((problem.ports, 3))
     total[:, 0] = -bounds.window
@@ -501,7 +503,8 @@ def score_stalls(problem, bounds, rows, at, n, score):
     total[:, 2] += total[:, 0]
     for port in range(problem.ports):
         for kind in range(3):
-            score[port, kind] = max(score[port, kind], total[port, kind])
+            least[port, kind] = min(least[port, kind], total[port, kind])
+            most[port, kind] = max(most[port, kind], total[port, kind])
 
 
 @kernel
@@ -829,9 +832,9 @@ def join_queue(problem, lattice, tables, bounds, root, least_cycles):
     queued = bounds.base[QUEUED] + bounds.lanes_to_go[complete, root, QUEUED]
     if queued == np.inf:
         return queued
-    score = np.zeros((problem.ports, 3))
-    _follow_path(problem, lattice, tables, bounds, bounds.lane_cost[QUEUED], bounds.lane_paths[QUEUED], score)
-    if _move_first_lanes(problem, lattice, tables, bounds, root, score, max(queued, least_cycles)):
+    least, most = np.full((problem.ports, 3), np.inf), np.zeros((problem.ports, 3))
+    _follow_path(problem, lattice, tables, bounds, bounds.lane_cost[QUEUED], bounds.lane_paths[QUEUED], least, most)
+    if _move_first_lanes(problem, lattice, tables, bounds, root, least, most, max(queued, least_cycles)):
         _join_lane(problem, lattice, tables, bounds, QUEUED)
         queued = bounds.base[QUEUED] + bounds.lanes_to_go[complete, root, QUEUED]
     _join_lane(problem, lattice, tables, bounds, TOTAL)
@@ -841,20 +844,30 @@ def join_queue(problem, lattice, tables, bounds, root, least_cycles):
 
 
 @allocating
-def _move_first_lanes(problem, lattice, tables, bounds, root, score, least_cycles):
-    """Let the first lanes be of the port that a path keeps busiest (``score_stalls``), if its queue takes every mapping
-    more than these cycles; does it?
+def _move_first_lanes(problem, lattice, tables, bounds, root, least, most, least_cycles):
+    """Let the first lanes be of the port whose queue takes every mapping most, if that is more than these cycles; is
+    it?
+
+    The queue of no port takes every mapping more than it takes the mappings of a path (``least``), so that ports are
+    tried by that.
     """
-    port = np.argmax(score[:, 2])
-    if score[port, 2] <= 0.0 or port == bounds.lane_port[QUEUED]:
-        return False
     cost, to_go = bounds.one_lane, bounds.one_to_go
-    fill_lane(problem, bounds.series[0], bounds.loading, bounds.transfers, port, QUEUED, cost)
-    fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, to_go)
-    base = cost[problem.first_row[O], 0] + bounds.compute - bounds.window
-    if base + to_go[to_go.shape[0] - 1, root] <= least_cycles:
+    best = bounds.lane_port[QUEUED]
+    least[best, 2] = -np.inf
+    for _ in range(QUEUE_TRIES):
+        port = np.argmax(least[:, 2])
+        if bounds.compute + least[port, 2] <= least_cycles:
+            break
+        fill_lane(problem, bounds.series[0], bounds.loading, bounds.transfers, port, QUEUED, cost)
+        fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, to_go)
+        queued = cost[problem.first_row[O], 0] + bounds.compute - bounds.window + to_go[to_go.shape[0] - 1, root]
+        if queued > least_cycles:
+            best, least_cycles = port, queued
+        _follow_path(problem, lattice, tables, bounds, cost, to_go, least, most)
+        least[port, 2] = -np.inf
+    if best == bounds.lane_port[QUEUED]:
         return False
-    place_first_lanes(problem, lattice, tables, bounds, port, 0.0)
+    place_first_lanes(problem, lattice, tables, bounds, best, 0.0)
     return True
 
 
@@ -867,33 +880,36 @@ def join_first_lanes(problem, lattice, tables, bounds):
 
 
 @allocating
-def _follow_path(problem, lattice, tables, bounds, cost, paths, score):
-    """Raise ``score`` (see ``score_stalls``) by one of the cheapest paths."""
+def _follow_path(problem, lattice, tables, bounds, cost, paths, least, most):
+    """Adapt the stalls of the paths so far (see ``score_stalls``) to one of the cheapest paths."""
     path_row, path_at = np.empty(problem.rows, np.int64), np.empty(problem.rows, np.int64)
     n = trace_path(problem, lattice.predecessor, tables.fit, cost, paths, path_row, path_at)
-    score_stalls(problem, bounds, path_row, path_at, n, score)
+    score_stalls(problem, bounds, path_row, path_at, n, least, most)
 
 
 @allocating
 def add_stall_lanes(problem, lattice, tables, bounds, root):
-    """Add lanes of the stalls that the best paths for energy and for the other lanes would suffer, and let the first
-    lanes be of the port that is busiest then, if its queue is longer.
+    """Add lanes of the stalls that all of the best paths for energy and for the other lanes suffer, or else some, and
+    let the first lanes be of the port that is busiest then, if its queue is longer.
     """
-    score = np.zeros((problem.ports, 3))
-    _follow_path(problem, lattice, tables, bounds, bounds.energy_pj, bounds.energy_to_go, score)
+    least, most = np.full((problem.ports, 3), np.inf), np.zeros((problem.ports, 3))
+    _follow_path(problem, lattice, tables, bounds, bounds.energy_pj, bounds.energy_to_go, least, most)
     for lane in range(FIRST_LANES):
         if lane >= STALL_LANES:
+            score = least if np.max(least[:, :2]) > 0.0 else most
             best = np.argmax(score[:, :2])
             port, kind = best // 2, best % 2
             if score[port, kind] <= 0.0:
                 break
             add_lane(problem, lattice, tables, bounds, port, BUSY + kind)
         if bounds.lane_kind[lane] != RESERVED:
-            _follow_path(problem, lattice, tables, bounds, bounds.lane_cost[lane], bounds.lane_paths[lane], score)
+            cost, paths = bounds.lane_cost[lane], bounds.lane_paths[lane]
+            _follow_path(problem, lattice, tables, bounds, cost, paths, least, most)
         for known in range(STALL_LANES, bounds.lanes[0]):
-            score[bounds.lane_port[known], bounds.lane_kind[known] - BUSY] = 0.0
+            port, kind = bounds.lane_port[known], bounds.lane_kind[known] - BUSY
+            least[port, kind] = most[port, kind] = 0.0
     queued = bounds.base[QUEUED] + bounds.lanes_to_go[lattice.states.shape[0] - 1, root, QUEUED]
-    if _move_first_lanes(problem, lattice, tables, bounds, root, score, queued):
+    if _move_first_lanes(problem, lattice, tables, bounds, root, least, most, queued):
         for lane in range(STALL_LANES):
             _join_lane(problem, lattice, tables, bounds, lane)
 

@@ -236,7 +236,6 @@ def search_candidate(
     spread_lanes(bounds, 0)
     spread_mixes(bounds)
     next_slopes = statistics[CHAINS] + SLOPES_HOLD * total
-    root_lower = lower
     fronts = no_fronts()
     points, all_points = points_of_fronts(problem, total)
     fronts_after = NO_LIMIT
@@ -282,7 +281,8 @@ def search_candidate(
             expand = True
             continue
         if ended != COMPLETE:
-            return ended, root_lower, found
+            # by the lanes that were added, too
+            return ended, _lower_of_all(bounds, chain, children, root, complete, least_pj), found
         lower = Lower(
             chain.least_pj[depth], chain.least_cycles[depth], chain.least_mixed[depth, :mixes], bounds.slope[:mixes]
         )
@@ -309,9 +309,9 @@ def search_candidate(
             control,
         )
         if control[0] != 0:  # perhaps not all orders of this chain, which may be the last
-            return STOPPED, root_lower, found
+            return STOPPED, _lower_of_all(bounds, chain, children, root, complete, least_pj), found
         if statistics[COSTED] > last_costed:
-            return PAUSED, root_lower, found
+            return PAUSED, _lower_of_all(bounds, chain, children, root, complete, least_pj), found
         if bounds.lanes[0] > 0:
             _watch(problem, lattice, tables, bounds, scratch, chain, depth)
         if goal.kind == FRONT and statistics[CHAINS] >= next_slopes:
