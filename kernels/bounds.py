@@ -221,8 +221,9 @@ BUSY = 5  # recurring transfers in turn
 STALLED = 6  # recurring transfers beyond their own windows
 
 STALL_LANES = 5  # the first lanes are of the other kinds, one each; from here on they are BUSY or STALLED
-FIRST_LANES = 8  # that a search begins with; others are added when a stall is found that none has foreseen
-LANES = 16
+FIRST_LANES = 8  # that a search begins with; others are added when cycles are found that none has foreseen: of stalls,
+QUEUE_LANES = 4  # one each, or of the queue of another port (QUEUED to TOTAL)
+LANES = 20
 QUEUE_TRIES = 3  # ports tried before the first lanes are taken to be of the busiest one
 # What lower bounds on energy and latency together know of latency: stalls and LOADING; QUEUED or TOTAL; stalls and the
 # loading of W and O, or of I and O. Stalls are those of the first lane of stalls, if it says more than nothing.
@@ -390,18 +391,65 @@ def lower_latency(bounds, lanes, load):
     for lane in range(STALL_LANES, min(FIRST_LANES, bounds.lanes[0])):
         stall = max(stall, lanes[lane])
     by_first = _lower_latency(bounds, lanes, load, stall)
+    if bounds.lanes[0] <= FIRST_LANES:
+        return by_first, by_first
     for lane in range(FIRST_LANES, bounds.lanes[0]):
-        stall = max(stall, lanes[lane])
-    return _lower_latency(bounds, lanes, load, stall), by_first
+        if bounds.lane_kind[lane] >= BUSY:
+            stall = max(stall, lanes[lane])
+    cycles = _lower_latency(bounds, lanes, load, stall)
+    for lane in range(FIRST_LANES, bounds.lanes[0]):
+        if bounds.lane_kind[lane] == QUEUED:
+            cycles = max(cycles, _queue_latency(bounds, lanes, lane, stall) + _beside(load))
+    return cycles, by_first
 
 
 @kernel
 def _lower_latency(bounds, lanes, load, stall):
-    beside = min(load[3 + W], load[3 + I])  # the loading of the other is in parallel
+    beside = _beside(load)
     loading = max(lanes[LOADING] + beside, max(load[W], load[I]) + load[O])
-    spread = lanes[TOTAL] + stall * min(1.0, lanes[RESERVED] / bounds.run)
-    followed = max(lanes[QUEUED], bounds.compute + stall + lanes[WHOLE])
-    return max(bounds.compute + stall + loading, min(spread, followed) + beside)
+    return max(bounds.compute + stall + loading, _queue_latency(bounds, lanes, 0, stall) + beside)
+
+
+@formula
+def _beside(load):
+    """Loading of one input that is not serial: that of the other is in parallel."""
+    return min(load[3 + W], load[3 + I])
+
+
+@kernel
+def _queue_latency(bounds, lanes, first, stall):
+    """Least latency by a port whose queue the lanes from ``first`` on are of, without what is loaded beside it."""
+    spread = lanes[first + TOTAL] + stall * min(1.0, lanes[first + RESERVED] / bounds.run)
+    followed = max(lanes[first + QUEUED], bounds.compute + stall + lanes[first + WHOLE])
+    return min(spread, followed)
+
+
+@allocating
+def longest_queue(problem, bounds, at, stall, load):
+    """The port whose queue delays a mapping most, and the least latency by it.
+
+    Args:
+        at: int64[R], state of each boundary.
+        stall: of the mapping, at least.
+        load: float64[LOADS], see ``lower_latency``.
+    """
+    loading, transfers = np.zeros((problem.rows, 1)), np.zeros((N_TRANSFER, problem.rows, 4, 1))
+    for o in range(3):
+        for row in range(problem.first_row[o], problem.first_row[o] + problem.levels[o]):
+            loading[row, 0] = bounds.loading[row, at[row]]
+            transfers[:, row, :, 0] = bounds.transfers[:, row, :, at[row]]
+    cost, lanes = np.zeros((problem.rows, 1)), np.empty(QUEUE_LANES)
+    longest, cycles = 0, 0.0
+    for port in range(problem.ports):
+        for kind in range(QUEUE_LANES):
+            fill_lane(problem, bounds.series[0], loading, transfers, port, kind, cost)
+            lanes[kind] = np.sum(cost)
+            if kind == QUEUED or kind == TOTAL:
+                lanes[kind] += bounds.compute - bounds.window
+        queued = _queue_latency(bounds, lanes, 0, stall) + _beside(load)
+        if queued > cycles:
+            longest, cycles = port, queued
+    return longest, cycles
 
 
 @kernel

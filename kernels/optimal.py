@@ -25,6 +25,8 @@ from .bounds import (
     LOADS,
     MIXED_QUEUED,
     MIXES,
+    QUEUE_LANES,
+    QUEUED,
     SLOPES,
     STALL_LANES,
     STALLED,
@@ -39,6 +41,7 @@ from .bounds import (
     first_boundary,
     join_first_lanes,
     join_queue,
+    longest_queue,
     lower_latency,
     new_bounds,
     serial_loading,
@@ -462,29 +465,54 @@ def _hear_points(others, found, number):
 
 @allocating
 def _watch(problem, lattice, tables, bounds, scratch, chain, depth):
-    """Add the lanes of the port that stalls the last mapping costed, if none has foreseen so long a stall."""
+    """Add lanes of the port that stalls the last mapping costed, if none has foreseen so long a stall, and of the port
+    whose queue delays the mappings of a complete chain more than any lane has foreseen.
+    """
     port = np.argmax(scratch.port_stall[: problem.ports])
-    foreseen = 0.0
+    stall = 0.0
     for lane in range(STALL_LANES, bounds.lanes[0]):
-        foreseen = max(foreseen, chain.lanes[depth, lane])
-    if scratch.port_stall[port] <= foreseen:
+        if bounds.lane_kind[lane] >= BUSY:
+            stall = max(stall, chain.lanes[depth, lane])
+    if scratch.port_stall[port] > stall:
+        for kind in (BUSY, STALLED):
+            if bounds.lanes[0] < LANES and not _has_lane(bounds, STALL_LANES, port, kind):
+                _watch_lane(problem, lattice, tables, bounds, chain, depth, port, kind)
+    if bounds.lanes[0] + QUEUE_LANES > LANES:
         return
-    for kind in (BUSY, STALLED):
-        lane = bounds.lanes[0]
-        known = lane == LANES
-        for other in range(STALL_LANES, lane):
-            known |= bounds.lane_port[other] == port and bounds.lane_kind[other] == kind
-        if known:
-            continue
-        add_lane(problem, lattice, tables, bounds, port, kind)
-        spread_lanes(bounds, lane)
-        chain.lanes[:, lane] = bounds.base[lane]
-        opened = problem.levels.copy()
-        for entry in range(1, depth + 1):
-            o, s = chain.last[entry], chain.at[entry]
-            opened[o] -= 1
-            row = problem.first_row[o] + opened[o]
-            chain.lanes[entry, lane] = chain.lanes[entry - 1, lane] + bounds.lane_cycles[row, s, lane]
+    at = np.zeros(problem.rows, np.int64)
+    opened = problem.levels.copy()
+    for entry in range(1, depth + 1):
+        o = chain.last[entry]
+        opened[o] -= 1
+        at[problem.first_row[o] + opened[o]] = chain.at[entry]
+    port, cycles = longest_queue(problem, bounds, at, stall, chain.loading[depth])
+    if cycles > chain.least_cycles[depth] * (1.0 + TINY) and not _has_lane(bounds, 0, port, QUEUED):
+        for kind in range(QUEUE_LANES):
+            _watch_lane(problem, lattice, tables, bounds, chain, depth, port, kind)
+
+
+@kernel
+def _has_lane(bounds, first, port, kind):
+    """Is there such a lane from ``first`` on?"""
+    found = False
+    for lane in range(first, bounds.lanes[0]):
+        found |= bounds.lane_port[lane] == port and bounds.lane_kind[lane] == kind
+    return found
+
+
+@allocating
+def _watch_lane(problem, lattice, tables, bounds, chain, depth, port, kind):
+    """Add a lane, to the chain, too."""
+    lane = bounds.lanes[0]
+    add_lane(problem, lattice, tables, bounds, port, kind)
+    spread_lanes(bounds, lane)
+    chain.lanes[:, lane] = bounds.base[lane]
+    opened = problem.levels.copy()
+    for entry in range(1, depth + 1):
+        o, s = chain.last[entry], chain.at[entry]
+        opened[o] -= 1
+        row = problem.first_row[o] + opened[o]
+        chain.lanes[entry, lane] = chain.lanes[entry - 1, lane] + bounds.lane_cycles[row, s, lane]
 
 
 @kernel
