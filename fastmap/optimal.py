@@ -22,6 +22,7 @@ from fastmap.kernels import optimal as kernels
 from fastmap.kernels.candidates import candidate_bounds
 from fastmap.kernels.problem import MAX_LEVELS, MAX_LOOPS, SCRATCH, UNROLLING
 from fastmap.kernels.reduce import POINT
+from fastmap.kernels.workspace import Workspace, grown, new_workspace
 from fastmap.lowering import new_record
 from fastmap.mapping import Mapping
 from fastmap.mapspace import Mapspace
@@ -36,6 +37,8 @@ LOOK_CHAINS, LEAST_CHAINS = 10_000, 1_000
 POINTS_PER_CHAIN = 20.0
 
 NOTHING = np.empty(0)  # slopes
+
+FIRST_ROOM = 2**20  # numbers of a worker's workspace, before it is known how many it needs
 
 #: Points of a front that each worker can tell the others.
 MAX_POSTED = 16384
@@ -255,7 +258,7 @@ class Solver:
 
     def work(self, worker: int) -> None:
         """Search one spatial mapping after the other until none is left that may be good."""
-        unrolling, scratch = new_record(UNROLLING), new_record(SCRATCH)
+        unrolling, scratch, workspace = new_record(UNROLLING), new_record(SCRATCH), new_workspace(FIRST_ROOM)
         while not (self.control.stopped or self.timed_out):
             with self.lock:
                 if self.next == len(self.order):
@@ -276,7 +279,8 @@ class Solver:
                 self.posted_before[worker] = self.posted[worker]
                 others = self._others(place, worker)
                 self.running.add(place)
-            self._search(place, unrolling, scratch, others, found)
+            self._search(place, unrolling, scratch, workspace, others, found)
+            workspace = grown(workspace)
 
     def _known(self) -> Any:
         """What was found by now: all of it by searches begun before the next one, and so it wins against equals."""
@@ -313,7 +317,7 @@ class Solver:
             worker=worker,
         )
 
-    def _search(self, place: int, unrolling: Any, scratch: Any, others: Any, found: Any) -> None:
+    def _search(self, place: int, unrolling: Any, scratch: Any, workspace: Workspace, others: Any, found: Any) -> None:
         index = self.order[place]
         space = self.space
         statistics = np.zeros(goals.N_STATISTICS, np.int64)
@@ -322,6 +326,7 @@ class Solver:
             space.rules,
             unrolling,
             scratch,
+            workspace,
             space.array_dim,
             space.loop_dim,
             space.candidates[index],
@@ -433,5 +438,7 @@ def compile_kernels(space: Mapspace) -> float:
         solver = Solver(replace(space, candidates=space.candidates[:1]), _goal("energy", None, None, 0.0), stopped)
         solver.best_known[0] = -math.inf
         goals.hopeless(solver.goal, goals.Lower(0.0, 0.0, NOTHING, NOTHING), solver._known(), solver.best_known[0])
-        solver._search(0, new_record(UNROLLING), new_record(SCRATCH), solver._others(0, 0), solver._known())
+        solver._search(
+            0, new_record(UNROLLING), new_record(SCRATCH), new_workspace(0), solver._others(0, 0), solver._known()
+        )
     return time.perf_counter() - start

@@ -49,6 +49,7 @@ from .traffic import (
     fill_boundary,
     fill_traffic,
 )
+from .workspace import take
 
 ROUNDING = 1e-12  # relative; what the last digits of a product may be worth
 
@@ -60,6 +61,7 @@ class Tables(NamedTuple):
     traffic: Any  #: float64[R, S + 1, N_TRAFFIC]
     fit: Any  #: bool[R, S], see ``fill_bounds``
     sensitive: Any  #: bool[R, S]
+    lowest: Any  #: int64[S], see ``fill_lowest``
 
 
 class Bounds(NamedTuple):
@@ -582,32 +584,6 @@ def fill_lane(problem, series, loading, transfers, port, kind, cost):
                         cost[row, s] += transfers[WHOLE_CYCLES, row, direction, s]
 
 
-@kernel
-def fill_operand_paths(problem, predecessor, allowed, fit, o, cost, paths):
-    """The least that the boundaries below k of one operand can cost from state s inwards, whatever the others do.
-
-    Args:
-        cost: float64[R, S], read where ``fit``.
-        paths: float64[levels + 1, S], filled from ``first_boundary`` on.
-    """
-    total = predecessor.shape[0]
-    first = first_boundary(o)
-    for k in range(first, problem.levels[o] + 1):
-        row = problem.first_row[o] + k - 1
-        for s in range(total):
-            best = np.inf
-            if allowed[s]:
-                if s == 0 and k == first:
-                    best = 0.0
-                if k > first and fit[row, s]:
-                    best = cost[row, s] + paths[k - 1, s]
-                for i in range(predecessor.shape[1]):
-                    t = predecessor[s, i]
-                    if t >= 0 and paths[k, t] < best:
-                        best = paths[k, t]
-            paths[k, s] = best
-
-
 @formula
 def tuple_number(problem, w, i, o):
     """Number of the combination of open boundaries, (w, i, o) of the three operands: those below w, i and o."""
@@ -621,59 +597,111 @@ def count_tuples(problem):
 
 
 @kernel
-def fill_joint_paths(problem, predecessor, allowed, fit, cost, paths):
+def fill_lowest(problem, predecessor, allowed, fit, lowest):
+    """The lowest combination of open boundaries that matters at each state: what fits neither there nor further out is
+    always open.
+
+    Args:
+        lowest: int64[S], filled with tuple numbers; those that matter are this one or larger.
+    """
+    first = problem.first_row
+    lowest[:] = 0  # first the boundaries that fit there or further out, as bits by row
+    for s in range(lowest.size - 1, -1, -1):
+        if allowed[s]:
+            for o in range(3):
+                for row in range(first[o] + first_boundary(o), first[o] + problem.levels[o]):
+                    if fit[row, s]:
+                        lowest[s] |= 1 << row
+        closed = lowest[s]
+        for item in range(predecessor.shape[1]):
+            if predecessor[s, item] >= 0:
+                lowest[predecessor[s, item]] |= closed
+        w, i, o = 0, 0, first_boundary(O)
+        while w < problem.levels[W] and closed & (1 << (first[W] + w)) == 0:
+            w += 1
+        while i < problem.levels[I] and closed & (1 << (first[I] + i)) == 0:
+            i += 1
+        while o < problem.levels[O] and closed & (1 << (first[O] + o)) == 0:
+            o += 1
+        lowest[s] = tuple_number(problem, w, i, o)
+
+
+@kernel
+def fill_joint_paths(problem, lattice, tables, cost, paths):
     """The least that all open boundaries together can cost from a state inwards: float64[S, tuples], filled.
 
     All lie on one order of the loops; the capacity that they share is relaxed.
     """
-    total, items = predecessor.shape
-    first_o, count = problem.first_row[O], paths.shape[1]
+    fit = tables.fit
+    total, count = paths.shape
+    first_o = problem.first_row[O]
     for s in range(total):
         here = paths[s]
-        here[:] = np.inf
-        if not allowed[s]:
+        lowest = tables.lowest[s] if lattice.allowed[s] else count
+        here[:lowest] = np.inf
+        if not lattice.allowed[s]:
             continue
+        join_inner(lattice.predecessor[s], paths, lowest, here)
         if s == 0:
             here[tuple_number(problem, 0, 0, 1)] = 0.0
-        for item in range(items):
-            t = predecessor[s, item]
-            if t >= 0:
-                inner = paths[t]
-                for j in range(count):
-                    here[j] = min(here[j], inner[j])
         # Boundaries at this state: of W, then of I, then of O.
-        place_inputs(problem, fit, cost, s, here)
+        place_inputs(problem, fit, cost, s, lowest, here)
+        filled = here[lowest - lowest % problem.levels[O] :]
         for o in range(1, problem.levels[O]):
             if fit[first_o + o, s]:
                 added = cost[first_o + o, s]
-                for j in range(o, count, problem.levels[O]):
-                    here[j] = min(here[j], here[j - 1] + added)
+                for j in range(0, filled.size, problem.levels[O]):
+                    filled[j + o] = min(filled[j + o], filled[j + o - 1] + added)
 
 
 @kernel
-def place_inputs(problem, fit, cost, s, here):
-    """Lower the least costs at a state (float64[tuples]) by boundaries of W and I that lie there."""
+def join_inner(predecessor, paths, lowest, here):
+    """Fill the least costs at a state (float64[tuples], from ``lowest`` on) with those one step further in.
+
+    Slices, so that loops begin at 0: numba takes other starts for indices that may be negative, and gathers what they
+    point to one by one.
+
+    Args:
+        predecessor: int64[items], states one step further in, or -1.
+    """
+    filled = here[lowest:]
+    filled[:] = np.inf
+    for item in range(predecessor.size):
+        if predecessor[item] >= 0:
+            inner = paths[predecessor[item], lowest:]
+            for j in range(filled.size):
+                filled[j] = min(filled[j], inner[j])
+
+
+@kernel
+def place_inputs(problem, fit, cost, s, lowest, here):
+    """Lower the least costs at a state (float64[tuples], from ``lowest`` on) by boundaries of W and I there."""
     stride_w, stride_i = (problem.levels[I] + 1) * problem.levels[O], problem.levels[O]
-    for w in range(problem.levels[W]):
+    lowest_w, lowest_i = lowest // stride_w, lowest % stride_w // stride_i
+    for w in range(lowest_w, problem.levels[W]):
         row = problem.first_row[W] + w
         if fit[row, s]:
             added = cost[row, s]
-            for j in range((w + 1) * stride_w, (w + 2) * stride_w):
-                here[j] = min(here[j], here[j - stride_w] + added)
-    for i in range(problem.levels[I]):
+            closed, open_ones = here[w * stride_w : (w + 1) * stride_w], here[(w + 1) * stride_w : (w + 2) * stride_w]
+            for j in range(stride_w):
+                open_ones[j] = min(open_ones[j], closed[j] + added)
+    for i in range(lowest_i, problem.levels[I]):
         row = problem.first_row[I] + i
         if fit[row, s]:
             added = cost[row, s]
-            for w in range(problem.levels[W] + 1):
-                start = w * stride_w + (i + 1) * stride_i
-                for j in range(start, start + stride_i):
-                    here[j] = min(here[j], here[j - stride_i] + added)
+            for w in range(lowest_w, problem.levels[W] + 1):
+                start = w * stride_w + i * stride_i
+                both = here[start : start + 2 * stride_i]
+                for j in range(stride_i):
+                    both[stride_i + j] = min(both[stride_i + j], both[j] + added)
 
 
 @allocating
-def new_bounds(problem, lattice, energy_pj, energy_to_go):
+def new_bounds(problem, lattice, energy_pj, energy_to_go, workspace):
     """The ``Bounds`` of a candidate, with those of energy and no lane."""
-    total = lattice.states.shape[0]
+    total, tuples = energy_to_go.shape
+    loading, loading_to_go = take(workspace, (problem.rows, total)), take(workspace, (total, MAX_LEVELS + 1, LOADS))
+    loading[:] = 0.0
     compute = lattice.states[total - 1, CYCLES] * problem.cycles_per_operation
     return Bounds(
         energy_pj,
@@ -686,22 +714,22 @@ def new_bounds(problem, lattice, energy_pj, energy_to_go):
         np.zeros(LANES, np.int64),
         np.zeros(LANES, np.int64),
         np.zeros(LANES),
-        np.empty((LANES, problem.rows, total)),
-        np.empty((LANES, *energy_to_go.shape)),
-        np.empty((problem.rows, total, LANES)),
-        np.empty((*energy_to_go.shape, LANES)),
-        np.empty((problem.rows, total)),
-        np.empty(energy_to_go.shape),
-        np.empty((N_TRANSFER, problem.rows, 4, total)),
+        take(workspace, (LANES, problem.rows, total)),
+        take(workspace, (LANES, total, tuples)),
+        take(workspace, (problem.rows, total, LANES)),
+        take(workspace, (total, tuples, LANES)),
+        take(workspace, (problem.rows, total)),
+        take(workspace, (total, tuples)),
+        take(workspace, (N_TRANSFER, problem.rows, 4, total)),
         np.zeros(1, np.int64),
         np.zeros(1, np.int64),
         np.zeros(SLOPES),
-        np.empty((SLOPES, MIXES, *energy_to_go.shape)),
-        np.empty((problem.rows, total, SLOPES, MIXES)),
-        np.empty((*energy_to_go.shape, SLOPES, MIXES)),
+        take(workspace, (SLOPES, MIXES, total, tuples)),
+        take(workspace, (problem.rows, total, SLOPES, MIXES)),
+        take(workspace, (total, tuples, SLOPES, MIXES)),
         np.zeros((SLOPES, MIXES)),
-        np.zeros((problem.rows, total)),
-        np.zeros((total, MAX_LEVELS + 1, LOADS)),
+        loading,
+        loading_to_go,
     )
 
 
@@ -732,7 +760,7 @@ def _charge_lane(problem, bounds, lane, port, kind):
 def _join_lane(problem, lattice, tables, bounds, lane):
     """Fill the paths of a lane."""
     paths = bounds.lane_paths[lane]
-    fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, bounds.lane_cost[lane], paths)
+    fill_joint_paths(problem, lattice, tables, bounds.lane_cost[lane], paths)
     complete = lattice.states.shape[0] - 1
     root = tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])
     bounds.lanes_to_go[complete, root, lane] = paths[complete, root]
@@ -761,9 +789,8 @@ def begin_lanes(problem, lattice, tables, bounds):
     """
     states, traffic, fit = lattice.states, tables.traffic, tables.fit
     fill_loading_bounds(problem, states, traffic, fit, bounds.loading)
-    load, paths = np.empty(LOADS), np.empty((MAX_LEVELS + 1, states.shape[0]))
-    for o in range(3):
-        _fill_operand_loading(problem, lattice, fit, bounds, o, o, bounds.loading, paths, load)
+    paths = bounds.loading_to_go
+    _fill_loading_paths(problem, lattice, fit, bounds.loading, paths.reshape((paths.shape[0], -1)))
     fill_transfers(problem, states, traffic, fit, bounds.run, bounds.loading, bounds.transfers)
     least = np.zeros((problem.ports, 3))  # QUEUED, BUSY, STALLED: what each boundary adds at least
     for o in range(3):
@@ -796,13 +823,37 @@ def begin_lanes(problem, lattice, tables, bounds):
 
 
 @kernel
-def _fill_operand_loading(problem, lattice, fit, bounds, j, o, cost, paths, load):
-    """Fill column ``j`` of ``loading_to_go``, and the least of it in ``load``."""
-    fill_operand_paths(problem, lattice.predecessor, lattice.allowed, fit, o, cost, paths)
-    load[j] = paths[problem.levels[o], cost.shape[1] - 1]
-    for s in range(cost.shape[1]):
-        for k in range(first_boundary(o), problem.levels[o] + 1):
-            bounds.loading_to_go[s, k, j] = paths[k, s]
+def _fill_loading_paths(problem, lattice, fit, loading, paths):
+    """Fill ``loading_to_go``, given as float64[S, (levels + 1) * LOADS]: the least that the loading of the open
+    boundaries of one operand adds, whatever the others do.
+    """
+    serial = _loads_together(problem)
+    for s in range(paths.shape[0]):
+        here = paths[s]
+        if not lattice.allowed[s]:
+            here[:] = np.inf
+            continue
+        join_inner(lattice.predecessor[s], paths, 0, here)
+        for j in range(LOADS):
+            o = j % 3
+            if s == 0:
+                here[first_boundary(o) * LOADS + j] = 0.0
+            for k in range(first_boundary(o), problem.levels[o]):
+                row = problem.first_row[o] + k
+                if fit[row, s]:
+                    counts = j < 3 or (serial and not serial_loading(problem, BOTH, o, k))
+                    closed = here[k * LOADS + j] + (loading[row, s] if counts else 0.0)
+                    here[(k + 1) * LOADS + j] = min(here[(k + 1) * LOADS + j], closed)
+
+
+@kernel
+def _loads_together(problem):
+    """Do both ports of some boundary serve both inputs, so that loading across it is in series (BOTH)?"""
+    both = False
+    for o in (W, I):
+        for k in range(1, problem.levels[o]):
+            both |= _shared_ports(problem, o, k) == 2
+    return both
 
 
 @allocating
@@ -815,10 +866,7 @@ def place_first_lanes(problem, lattice, tables, bounds, port, stall):
     Returns:
         Least latency of any mapping, as far as is told without paths.
     """
-    both = False
-    for o in (W, I):
-        for k in range(1, problem.levels[o]):
-            both |= _shared_ports(problem, o, k) == 2
+    both = _loads_together(problem)
     best, most, longest = BOTH, -np.inf, -np.inf
     for series in (BOTH, W, I):
         if (series == BOTH) == both:
@@ -838,17 +886,9 @@ def _begin_first_lanes(problem, lattice, tables, bounds, port, series, stall):
     fit = tables.fit
     complete = lattice.states.shape[0] - 1
     bounds.series[0] = series
-    bounds.loading_to_go[:, :, 3:] = 0.0
     load = np.zeros(LOADS)
-    if series == BOTH:
-        beside, paths = bounds.loading.copy(), np.empty((MAX_LEVELS + 1, complete + 1))
-        for o in (W, I):
-            for k in range(problem.levels[o]):
-                if serial_loading(problem, series, o, k):
-                    beside[problem.first_row[o] + k] = 0.0
-            _fill_operand_loading(problem, lattice, fit, bounds, 3 + o, o, beside, paths, load)
-    for o in range(3):
-        load[o] = bounds.loading_to_go[complete, problem.levels[o], o]
+    for j in range(LOADS):
+        load[j] = bounds.loading_to_go[complete, problem.levels[j % 3], j]
     lanes = np.zeros(LANES)
     for kind in range(STALL_LANES):
         _charge_lane(problem, bounds, kind, port, kind)
@@ -907,7 +947,7 @@ def _move_first_lanes(problem, lattice, tables, bounds, root, least, most, least
         if bounds.compute + least[port, 2] <= least_cycles:
             break
         fill_lane(problem, bounds.series[0], bounds.loading, bounds.transfers, port, QUEUED, cost)
-        fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, to_go)
+        fill_joint_paths(problem, lattice, tables, cost, to_go)
         queued = cost[problem.first_row[O], 0] + bounds.compute - bounds.window + to_go[to_go.shape[0] - 1, root]
         if queued > least_cycles:
             best, least_cycles = port, queued
@@ -1001,7 +1041,7 @@ def add_mix(problem, lattice, tables, bounds, slope):
             base += bounds.base[STALL_LANES]
         bounds.mixed_base[place, mix] = slope * base
         paths = bounds.mixed_paths[place, mix]
-        fill_joint_paths(problem, lattice.predecessor, lattice.allowed, tables.fit, cost, paths)
+        fill_joint_paths(problem, lattice, tables, cost, paths)
         bounds.mixed_to_go[complete, root, place, mix] = paths[complete, root]
 
 

@@ -6,15 +6,16 @@ import numpy as np
 
 from ._jit import allocating, kernel
 from .allocate import FIT_TOLERANCE, held_bits
-from .bounds import count_tuples, most_bits, place_inputs, tuple_number
+from .bounds import count_tuples, join_inner, most_bits, place_inputs, tuple_number
 from .problem import I, O, W
 from .traffic import REDUCES_ABOVE, element_bits
+from .workspace import take
 
 MAX_RISES, PRICE_STEPS = 40, 3  # of the price of a memory's capacity: times that it is raised, and refined
 
 
 @allocating
-def priced_energy_pj(problem, unrolling, lattice, tables, energy_pj, least, enough):
+def priced_energy_pj(problem, unrolling, lattice, tables, energy_pj, least, enough, workspace):
     """Least energy of all boundaries of a mapping, with the capacity that operands share and the true width of sums.
 
     A memory's capacity is priced: its bits cost energy, and what all of them would cost is given back. That is no more
@@ -25,8 +26,9 @@ def priced_energy_pj(problem, unrolling, lattice, tables, energy_pj, least, enou
         enough: pJ, beyond which nobody asks how much more it is.
     """
     best = -np.inf
-    paths = np.empty((lattice.states.shape[0], count_tuples(problem)))
-    held, whole = np.empty(energy_pj.shape), np.empty(energy_pj.shape, np.bool_)
+    paths = take(workspace, (lattice.states.shape[0], count_tuples(problem)))
+    settled, cost = take(workspace, paths.shape), take(workspace, energy_pj.shape)
+    held, whole = take(workspace, energy_pj.shape), np.empty(energy_pj.shape, np.bool_)
     narrow = np.empty(energy_pj.shape, np.bool_)
     _fill_held(problem, unrolling, lattice.states, tables, least, held, whole, narrow)
     for memory in range(problem.memories):
@@ -40,7 +42,9 @@ def priced_energy_pj(problem, unrolling, lattice, tables, energy_pj, least, enou
                 sharing += 1
         if sharing == 0 or (sharing == 1 and best > -np.inf):
             continue
-        free = _priced_paths(problem, lattice, energy_pj, held, whole, narrow, memory, 0.0, paths)
+        free = _priced_paths(
+            problem, lattice, tables, energy_pj, held, whole, narrow, memory, 0.0, paths, settled, cost
+        )
         best = max(best, free)
         if sharing == 1:
             continue
@@ -49,7 +53,9 @@ def priced_energy_pj(problem, unrolling, lattice, tables, energy_pj, least, enou
         for _ in range(MAX_RISES):  # without end if nothing fits
             if best >= enough:
                 break
-            value = _priced_paths(problem, lattice, energy_pj, held, whole, narrow, memory, price, paths)
+            value = _priced_paths(
+                problem, lattice, tables, energy_pj, held, whole, narrow, memory, price, paths, settled, cost
+            )
             value -= price * capacity
             best = max(best, value)
             if value <= gained:
@@ -62,7 +68,9 @@ def priced_energy_pj(problem, unrolling, lattice, tables, energy_pj, least, enou
                 break
             step = np.sqrt(step)
             for at in (price * step, price / step):
-                value = _priced_paths(problem, lattice, energy_pj, held, whole, narrow, memory, at, paths)
+                value = _priced_paths(
+                    problem, lattice, tables, energy_pj, held, whole, narrow, memory, at, paths, settled, cost
+                )
                 value -= at * capacity
                 best = max(best, value)
                 if value > gained:
@@ -107,17 +115,17 @@ def _fill_held(problem, unrolling, states, tables, least, held, whole, narrow):
                     whole[row, s] = tables.fit[row, s]
 
 
-@allocating
-def _priced_paths(problem, lattice, energy_pj, held, whole, narrow, memory, price, paths):
+@kernel
+def _priced_paths(problem, lattice, tables, energy_pj, held, whole, narrow, memory, price, paths, settled, cost):
     """As ``fill_joint_paths``, for energy and ``price`` (pJ per bit) times the bits of a memory; returns the least.
 
-    A level holds complete sums if its boundary below lies where all of them are. ``settled`` is the least if that is so
-    of the last boundary of the output.
+    A level holds complete sums if its boundary below lies where all of them are.
+
+    Args:
+        settled: float64[S, tuples], filled: the least if that is so of the last boundary of the output.
+        cost: float64[R, S], working memory.
     """
-    total, items = lattice.predecessor.shape
-    count = paths.shape[1]
-    settled = np.empty(paths.shape)
-    cost = np.empty(energy_pj.shape)
+    total, count = paths.shape
     for o in range(3):
         for k in range(problem.levels[o]):
             row = problem.first_row[o] + k
@@ -127,34 +135,30 @@ def _priced_paths(problem, lattice, energy_pj, held, whole, narrow, memory, pric
     narrower = problem.bits[3] / problem.bits[2]
     for s in range(total):
         here, settled_here = paths[s], settled[s]
-        here[:] = np.inf
+        lowest = tables.lowest[s] if lattice.allowed[s] else count
+        here[:lowest] = np.inf
         settled_here[:] = np.inf
         if not lattice.allowed[s]:
             continue
         complete = lattice.states[s, REDUCES_ABOVE] == 0.0
+        join_inner(lattice.predecessor[s], paths, lowest, here)
+        if complete:
+            join_inner(lattice.predecessor[s], settled, lowest, settled_here)
         if s == 0:
             here[tuple_number(problem, 0, 0, 1)] = 0.0
             if complete:
                 settled_here[tuple_number(problem, 0, 0, 1)] = 0.0
-        for item in range(items):
-            t = lattice.predecessor[s, item]
-            if t >= 0:
-                inner, settled_inner = paths[t], settled[t]
-                for j in range(count):
-                    here[j] = min(here[j], inner[j])
-                if complete:
-                    for j in range(count):
-                        settled_here[j] = min(settled_here[j], settled_inner[j])
-        place_inputs(problem, whole, cost, s, here)
+        start = lowest - lowest % problem.levels[O]
+        place_inputs(problem, whole, cost, s, lowest, here)
         if complete:
-            place_inputs(problem, whole, cost, s, settled_here)
+            place_inputs(problem, whole, cost, s, lowest, settled_here)
         for o in range(1, problem.levels[O]):
             row = problem.first_row[O] + o
             added = cost[row, s] if whole[row, s] else np.inf
             added_narrow = np.inf
             if narrow[row, s]:
                 added_narrow = energy_pj[row, s] + narrower * (cost[row, s] - energy_pj[row, s])
-            for j in range(o, count, problem.levels[O]):
+            for j in range(start + o, count, problem.levels[O]):
                 least = min(here[j - 1] + added, settled_here[j - 1] + added_narrow)
                 here[j] = min(here[j], least)
                 if complete:

@@ -23,6 +23,7 @@ from .bounds import (
 )
 from .goals import TINY, is_dominated
 from .problem import I, O, W
+from .workspace import take
 
 MAX_POINTS = 32  # of each front
 ALL_POINTS = 2**22  # of all fronts of a candidate
@@ -57,7 +58,7 @@ def loads(fronts, o):
 
 
 @allocating
-def fill_fronts(problem, lattice, tables, bounds, size):
+def fill_fronts(problem, lattice, tables, bounds, size, workspace):
     """The ``Fronts`` of a candidate with up to ``size`` points each; the mixed bounds must be there."""
     total, items = lattice.predecessor.shape
     tuples = count_tuples(problem)
@@ -68,8 +69,8 @@ def fill_fronts(problem, lattice, tables, bounds, size):
     fronts = Fronts(
         operand,
         np.zeros((total, tuples), np.int64),
-        np.empty((total, tuples, size)),
-        np.empty((total, tuples, size)),
+        take(workspace, (total, tuples, size)),
+        take(workspace, (total, tuples, size)),
     )
     strides = np.array([(problem.levels[I] + 1) * problem.levels[O], problem.levels[O], 1])
     room = np.empty((2, 2 * size))

@@ -38,6 +38,7 @@ from .bounds import (
     count_tuples,
     fill_bounds,
     fill_joint_paths,
+    fill_lowest,
     first_boundary,
     join_first_lanes,
     join_queue,
@@ -73,6 +74,7 @@ from .lattice import all_irrelevant, build_lattice, lies_below, may_come_last, m
 from .problem import MAX_MEMORIES, I, O, W, unroll
 from .rules import forbid_boundaries, level_possible, still_at_top
 from .traffic import CYCLES, CYCLES_ABOVE, ENERGY_PJ, N_TRAFFIC, fill_content
+from .workspace import take
 
 # How a search of one candidate ended.
 DONE, STOPPED, PAUSED, TOO_WIDE = range(4)
@@ -127,6 +129,7 @@ def search_candidate(
     rules,
     unrolling,
     scratch,
+    workspace,
     array_dim,
     loop_dim,
     factors,
@@ -143,6 +146,7 @@ def search_candidate(
     """Find the best mapping of one candidate spatial mapping, or prove that it has none that is wanted.
 
     Args:
+        workspace: whatever it holds is lost.
         factors: int64[n], the spatial loops (array_dim, loop_dim).
         array_pj: energy of the array.
         number: of the candidate, for the front.
@@ -164,16 +168,19 @@ def search_candidate(
     states = lattice.states
     total = states.shape[0]
     complete = total - 1
-    content, traffic = np.empty((problem.rows, total)), np.empty((problem.rows, total + 1, N_TRAFFIC))
+    workspace.used[0] = 0
+    content, traffic = take(workspace, (problem.rows, total)), take(workspace, (problem.rows, total + 1, N_TRAFFIC))
     fill_content(problem, unrolling, states, scratch, content)
-    energy_pj = np.empty((problem.rows, total))
+    energy_pj = take(workspace, (problem.rows, total))
     fit, sensitive = np.zeros((problem.rows, total), np.bool_), np.zeros((problem.rows, total), np.bool_)
     least = np.empty((MAX_MEMORIES, 3))
     fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj, fit, sensitive, least)
     forbid_boundaries(problem, rules, states, lattice.predecessor, lattice.item_dim, fit, energy_pj)
-    tables = Tables(content, traffic, fit, sensitive)
-    energy_to_go = np.empty((total, count_tuples(problem)))
-    bounds = new_bounds(problem, lattice, energy_pj, energy_to_go)
+    lowest = np.empty(total, np.int64)
+    fill_lowest(problem, lattice.predecessor, lattice.allowed, fit, lowest)
+    tables = Tables(content, traffic, fit, sensitive, lowest)
+    energy_to_go = take(workspace, (total, count_tuples(problem)))
+    bounds = new_bounds(problem, lattice, energy_pj, energy_to_go, workspace)
     # Constant part: the array, and the output leaving it in every cycle.
     base_pj = array_pj + traffic[problem.first_row[O], 0, ENERGY_PJ]
     root = tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])
@@ -186,7 +193,7 @@ def search_candidate(
     for step in range(3):  # what says most at once comes first
         part = (step + 1) % 3 if goal.kind == LATENCY else step
         if part == 0:
-            fill_joint_paths(problem, lattice.predecessor, lattice.allowed, fit, energy_pj, energy_to_go)
+            fill_joint_paths(problem, lattice, tables, energy_pj, energy_to_go)
             least_pj = base_pj + energy_to_go[complete, root]
         elif timed and part == 1:
             least_cycles = begin_lanes(problem, lattice, tables, bounds)
@@ -198,7 +205,8 @@ def search_candidate(
             return DONE, lower, found
     if goal.kind != LATENCY or goal.energy_bound_pj < np.inf:
         enough = found.best[0] * (1.0 + TINY) if goal.kind == ENERGY else np.inf
-        priced_pj = priced_energy_pj(problem, unrolling, lattice, tables, energy_pj, least, enough - base_pj)
+        enough -= base_pj
+        priced_pj = priced_energy_pj(problem, unrolling, lattice, tables, energy_pj, least, enough, workspace)
         least_pj = max(least_pj, base_pj + priced_pj)
         lower = Lower(least_pj, least_cycles, none, none)
         if least_pj == np.inf or hopeless(goal, lower, found, best_known):
@@ -206,7 +214,7 @@ def search_candidate(
             return DONE, lower, found
     if timed:
         join_first_lanes(problem, lattice, tables, bounds)
-    chain, children = _new_chain(problem, total)
+    chain, children = _new_chain(problem, total, workspace)
     chain.at[0] = chain.outer[0] = complete
     chain.energy_pj[0] = base_pj
     chain.lanes[0] = bounds.base
@@ -279,7 +287,7 @@ def search_candidate(
             expand = True
             continue
         if ended == PAUSED and statistics[CHAINS] >= fronts_after:
-            fronts = fill_fronts(problem, lattice, tables, bounds, points)
+            fronts = fill_fronts(problem, lattice, tables, bounds, points, workspace)
             fronts_after = NO_LIMIT
             expand = True
             continue
@@ -541,7 +549,7 @@ def _mix_anew(problem, lattice, tables, bounds, chain, depth, slope):
 
 
 @allocating
-def _new_chain(problem, total):
+def _new_chain(problem, total, workspace):
     events = 0
     for o in range(3):
         events += problem.levels[o] - first_boundary(o)
@@ -566,14 +574,14 @@ def _new_chain(problem, total):
     width = 3 * total
     children = Children(
         np.zeros(n, np.int64),
-        np.empty((n, width), np.int64),
-        np.empty((n, width), np.int64),
-        np.empty((n, width)),
-        np.empty((n, width)),
-        np.empty((n, width, SLOPES)),
+        take(workspace, (n, width)).view(np.int64),
+        take(workspace, (n, width)).view(np.int64),
+        take(workspace, (n, width)),
+        take(workspace, (n, width)),
+        take(workspace, (n, width, SLOPES)),
         np.zeros((n, SLOPES)),
-        np.empty((n, width)),
-        np.empty((n, width), np.int64),
+        take(workspace, (n, width)),
+        take(workspace, (n, width)).view(np.int64),
         np.empty(LANES),
         np.empty(LOADS),
     )
