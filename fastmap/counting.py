@@ -32,6 +32,7 @@ from fastmap.kernels.problem import (
 )
 from fastmap.lowering import new_record
 from fastmap.mapspace import IntArray, Mapspace
+from fastmap.symmetry import distinct_candidates, is_symmetric
 
 #: Spaces with one allocation for each order, which must be enumerated, are counted up to this size.
 ENUMERABLE = 10_000_000
@@ -86,7 +87,7 @@ def count_valid(
     control = control or Control()
     if space.constraints.allocation == "greedy":
         return _enumerate(space, threads, control)
-    chosen, times = _distinct(space)
+    chosen, times = distinct_candidates(space)
     digits = np.array([_digits(space.orders[i] * space.allocations[i]) for i in chosen.tolist()], np.int64)
     task = _Task(
         space,
@@ -139,7 +140,7 @@ def _count_group(task: _Task, group: _Group, worker: _Worker) -> None:
         group.members,
         group.most,
         task.lowest,
-        _is_symmetric(task.space) and bool(alike.all()),
+        is_symmetric(task.space) and bool(alike.all()),
         int(task.digits[group.members].max()),
         task.counts,
         worker.buffer,
@@ -238,41 +239,6 @@ def _prime_factors(number: int) -> tuple[int, ...]:
 def _digits(most: int) -> int:
     """Digits for a number up to this; one that fits 64 bits is not divided."""
     return 1 if most.bit_length() <= 64 else -(-most.bit_length() // DIGIT_BITS)
-
-
-def _distinct(space: Mapspace) -> tuple[IntArray, IntArray]:
-    """Spatial mappings that count differently (int64[n], indices), and how many there are of each (int64[n]).
-
-    Where x and y play the same role in a layer, one that unrolls along x is worth its mirror image along y.
-    """
-    loops = list(zip(space.array_dim.tolist(), space.loop_dim.tolist(), strict=True))
-    images = [(a, MIRROR[d]) for a, d in loops]
-    if not loops or not _is_symmetric(space) or set(images) != set(loops):
-        n = len(space.orders)
-        return np.arange(n), np.ones(n, np.int64)
-    candidates = space.candidates
-    image = candidates[:, [loops.index(each) for each in images]]
-    differs = candidates != image
-    first = np.argmax(differs, axis=1)
-    rows = np.arange(len(candidates))
-    larger = (image[rows, first] > candidates[rows, first]) & differs.any(axis=1)
-    _, chosen, times = np.unique(
-        np.where(larger[:, None], image, candidates), axis=0, return_index=True, return_counts=True
-    )
-    return chosen, times
-
-
-def _is_symmetric(space: Mapspace) -> bool:
-    """Whether x and y are alike in the layer, and no constraint tells them apart."""
-    constraints, problem = space.constraints, space.problem
-    return (
-        constraints.temporal is None
-        and constraints.loop_factor_limit is None
-        and not (constraints.innermost or constraints.outermost or constraints.inside)
-        and not (constraints.forbidden or constraints.factors)
-        and all(problem["loop_size"] == problem["loop_size"][list(MIRROR)])
-        and bool(np.all(problem["window"][0] == problem["window"][1]))
-    )
 
 
 def _enumerate(space: Mapspace, threads: int | None, control: Control) -> int | None:

@@ -25,8 +25,9 @@ from fastmap.kernels.reduce import POINT
 from fastmap.kernels.workspace import Workspace, grown, new_workspace
 from fastmap.lowering import new_record
 from fastmap.mapping import Mapping
-from fastmap.mapspace import Mapspace
+from fastmap.mapspace import IntArray, Mapspace
 from fastmap.result import OBJECTIVES, Points, SearchResult, exponent_of
+from fastmap.symmetry import distinct_candidates
 
 #: Mappings that a first look at a spatial mapping costs: the more the more promising it is, but at least so many.
 FIRST_LOOK, LEAST_LOOK = 2000, 25
@@ -105,7 +106,8 @@ def solve_space(
         "mappings_evaluated": int(solver.statistics[goals.COSTED]),
         "spatial_mappings": len(space.orders),
         "spatial_searched": len(solver.searched),
-        "spatial_pruned_by_compulsory_traffic": len(space.orders) - len(solver.searched) if solver.complete else 0,
+        "spatial_mirrored": len(space.orders) - len(solver.times),
+        "spatial_pruned_by_compulsory_traffic": len(solver.times) - len(solver.searched) if solver.complete else 0,
         "spatial_pruned_by_shortest_path": int(solver.statistics[goals.PRUNED_CANDIDATES]) + solver.given_up,
         "partial_mappings": int(solver.statistics[goals.CHAINS]),
         "partial_pruned_by_bound": int(solver.statistics[goals.PRUNED_CHAINS]),
@@ -205,7 +207,9 @@ class Solver:
         else:
             self.bound = bounds[:, 0] * bounds[:, 1] ** float(goal["exponent"])
         self.bounds = bounds
-        self.order = np.argsort(self.bound, kind="stable").tolist()
+        chosen, times = self._distinct()
+        self.order = chosen[np.argsort(self.bound[chosen], kind="stable")].tolist()
+        self.times = dict(zip(chosen.tolist(), times.tolist(), strict=True))
         self.next = 0
         self.lock = threading.Lock()
         self.best_known, self.values = np.full(1, np.inf), np.full(len(self.order), np.inf)
@@ -228,6 +232,15 @@ class Solver:
         self.open: set[int] = set(self.order)  # spatial mappings not covered yet
         self._covered = 0
 
+    def _distinct(self) -> tuple[IntArray, IntArray]:
+        """Spatial mappings to search, and how many cost the same as each: in ``zigzag`` what is rounded, and so the
+        cost, may depend on which axis is which.
+        """
+        if self.space.cost_model == "corrected":
+            return distinct_candidates(self.space)
+        n = len(self.space.candidates)
+        return np.arange(n), np.ones(n, np.int64)
+
     @property
     def front_wanted(self) -> bool:
         """Whether the whole front is looked for."""
@@ -249,7 +262,7 @@ class Solver:
 
     def _cover(self, index: int) -> None:
         self.open.discard(index)
-        self._covered += self.space.orders[index] * self.space.allocations[index]
+        self._covered += self.times[index] * self.space.orders[index] * self.space.allocations[index]
 
     def lower_bound(self) -> float:
         """What no mapping of the space is better than: pJ, cycles, or their product."""

@@ -77,6 +77,7 @@ class Bounds(NamedTuple):
     window: Any  #: cycles that a port can be busy, at most: each operation rounded up
     series: Any  #: int64[1], see ``serial_loading``
     lanes: Any  #: int64[1], lanes filled
+    queues: Any  #: int64[1], ports besides the first that have lanes of their queue
     lane_port: Any  #: int64[LANES]
     lane_kind: Any  #: int64[LANES]
     base: Any  #: float64[LANES], cycles of each lane before any boundary
@@ -389,20 +390,26 @@ def lower_latency(bounds, lanes, load):
     Returns:
         (cycles, the same by the first lanes alone)
     """
-    stall = 0.0
-    for lane in range(STALL_LANES, min(FIRST_LANES, bounds.lanes[0])):
-        stall = max(stall, lanes[lane])
+    stall = longest_stall(bounds, lanes, STALL_LANES, min(FIRST_LANES, bounds.lanes[0]))
     by_first = _lower_latency(bounds, lanes, load, stall)
-    if bounds.lanes[0] <= FIRST_LANES:
+    if bounds.queues[0] == 0 and bounds.lanes[0] <= FIRST_LANES:
         return by_first, by_first
-    for lane in range(FIRST_LANES, bounds.lanes[0]):
-        if bounds.lane_kind[lane] >= BUSY:
-            stall = max(stall, lanes[lane])
+    stall = max(stall, longest_stall(bounds, lanes, FIRST_LANES, bounds.lanes[0]))
     cycles = _lower_latency(bounds, lanes, load, stall)
-    for lane in range(FIRST_LANES, bounds.lanes[0]):
+    for lane in range(STALL_LANES, bounds.lanes[0]):
         if bounds.lane_kind[lane] == QUEUED:
             cycles = max(cycles, _queue_latency(bounds, lanes, lane, stall) + _beside(load))
     return cycles, by_first
+
+
+@kernel
+def longest_stall(bounds, lanes, first, stop):
+    """The longest stall that the lanes from ``first`` on foresee, up to ``stop``."""
+    stall = 0.0
+    for lane in range(first, stop):
+        if bounds.lane_kind[lane] >= BUSY:
+            stall = max(stall, lanes[lane])
+    return stall
 
 
 @kernel
@@ -711,6 +718,7 @@ def new_bounds(problem, lattice, energy_pj, energy_to_go, workspace):
         lattice.states[total - 1, CYCLES] * np.ceil(problem.cycles_per_operation),
         np.full(1, BOTH, np.int64),
         np.zeros(1, np.int64),
+        np.zeros(1, np.int64),
         np.zeros(LANES, np.int64),
         np.zeros(LANES, np.int64),
         np.zeros(LANES),
@@ -1014,7 +1022,7 @@ def add_mix(problem, lattice, tables, bounds, slope):
     complete = lattice.states.shape[0] - 1
     root = tuple_number(problem, problem.levels[W], problem.levels[I], problem.levels[O])
     if place == 0:
-        known = bounds.lanes[0] > STALL_LANES
+        known = bounds.lanes[0] > STALL_LANES and bounds.lane_kind[STALL_LANES] >= BUSY
         known = known and bounds.base[STALL_LANES] + bounds.lanes_to_go[complete, root, STALL_LANES] > 0.0
         bounds.stall_known[0] = 1 if known else 0
     stalled = bounds.stall_known[0] != 0

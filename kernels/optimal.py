@@ -43,6 +43,7 @@ from .bounds import (
     join_first_lanes,
     join_queue,
     longest_queue,
+    longest_stall,
     lower_latency,
     new_bounds,
     serial_loading,
@@ -477,10 +478,7 @@ def _watch(problem, lattice, tables, bounds, scratch, chain, depth):
     whose queue delays the mappings of a complete chain more than any lane has foreseen.
     """
     port = np.argmax(scratch.port_stall[: problem.ports])
-    stall = 0.0
-    for lane in range(STALL_LANES, bounds.lanes[0]):
-        if bounds.lane_kind[lane] >= BUSY:
-            stall = max(stall, chain.lanes[depth, lane])
+    stall = longest_stall(bounds, chain.lanes[depth], STALL_LANES, bounds.lanes[0])
     if scratch.port_stall[port] > stall:
         for kind in (BUSY, STALLED):
             if bounds.lanes[0] < LANES and not _has_lane(bounds, STALL_LANES, port, kind):
@@ -495,6 +493,7 @@ def _watch(problem, lattice, tables, bounds, scratch, chain, depth):
         at[problem.first_row[o] + opened[o]] = chain.at[entry]
     port, cycles = longest_queue(problem, bounds, at, stall, chain.loading[depth])
     if cycles > chain.least_cycles[depth] * (1.0 + TINY) and not _has_lane(bounds, 0, port, QUEUED):
+        bounds.queues[0] += 1
         for kind in range(QUEUE_LANES):
             _watch_lane(problem, lattice, tables, bounds, chain, depth, port, kind)
 
