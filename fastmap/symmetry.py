@@ -35,12 +35,15 @@ def distinct_candidates(space: Mapspace) -> tuple[IntArray, IntArray]:
 
 def is_symmetric(space: Mapspace) -> bool:
     """Whether x and y are alike in the layer, and no constraint tells them apart."""
-    constraints, problem = space.constraints, space.problem
+    constraints, problem, rules = space.constraints, space.problem, space.rules
+    image = list(MIRROR)
+    loops = [*rules["innermost"][: rules["n_innermost"], 0], *rules["outermost"][: rules["n_outermost"], 0]]
     return (
         constraints.temporal is None
         and constraints.loop_factor_limit is None
-        and not (constraints.innermost or constraints.outermost or constraints.inside)
-        and not (constraints.forbidden or constraints.factors)
-        and all(problem["loop_size"] == problem["loop_size"][list(MIRROR)])
+        and all(image[d] == d for d in loops)
+        and bool(np.all(rules["inside"] == rules["inside"][image][:, image]))
+        and all(bool(np.all(rules[bound] == rules[bound][..., image])) for bound in ("least", "most"))
+        and all(problem["loop_size"] == problem["loop_size"][image])
         and bool(np.all(problem["window"][0] == problem["window"][1]))
     )

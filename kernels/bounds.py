@@ -3,8 +3,8 @@
 A *boundary* of operand o below its level k (see ``problem``) lies at a state of the lattice of loop orders. What it
 costs depends on that state: energy, the cycles that its transfers keep each port busy, and the cycles of its first
 transfer. A mapping is a chain of states with boundaries on it, so that the least that the open boundaries can still
-cost, from any state inwards, is a shortest path in the lattice (design of TCM and of resource-constrained paths:
-capacities shared by operands and the windows of transfers are relaxed here, never the order of the loops).
+cost, from any state inwards, is a shortest path in the lattice (``paths``; design of TCM and of resource-constrained
+paths: capacities shared by operands and the windows of transfers are relaxed here, never the order of the loops).
 
 Boundaries are counted outwards: W and I have the boundaries 0..levels-1, the output 1..levels-1 (its boundary 0 is
 below all loops). A search places them from the outermost inwards: first what decides the traffic of the large memories
@@ -19,6 +19,7 @@ import numpy as np
 
 from ._jit import allocating, formula, kernel
 from .allocate import FIT_TOLERANCE, held_bits
+from .paths import ROUNDING, fill_joint_paths, first_boundary, join_inner, trace_path, tuple_number
 from .problem import (
     FRACTIONAL,
     INTEGER,
@@ -50,18 +51,6 @@ from .traffic import (
     fill_traffic,
 )
 from .workspace import take
-
-ROUNDING = 1e-12  # relative; what the last digits of a product may be worth
-
-
-class Tables(NamedTuple):
-    """What the boundaries of a candidate cost at each state."""
-
-    content: Any  #: float64[R, S], see ``traffic``
-    traffic: Any  #: float64[R, S + 1, N_TRAFFIC]
-    fit: Any  #: bool[R, S], see ``fill_bounds``
-    sensitive: Any  #: bool[R, S]
-    lowest: Any  #: int64[S], see ``fill_lowest``
 
 
 class Bounds(NamedTuple):
@@ -97,12 +86,6 @@ class Bounds(NamedTuple):
     mixed_base: Any  #: float64[SLOPES, MIXES], before any boundary
     loading: Any  #: float64[R, S]
     loading_to_go: Any  #: float64[S, levels + 1, LOADS]
-
-
-@formula
-def first_boundary(o):
-    """The innermost boundary of an operand that can be placed."""
-    return 1 if o == O else 0
 
 
 @kernel
@@ -501,39 +484,6 @@ def fill_loading_bounds(problem, states, traffic, fit, loading):
 
 
 @allocating
-def trace_path(problem, predecessor, fit, cost, paths, rows, at):
-    """Boundaries of one of the cheapest paths (``fill_joint_paths``): int64[n] each, filled; returns how many.
-
-    There must be a path.
-    """
-    s = predecessor.shape[0] - 1
-    opened = problem.levels.copy()
-    n = 0
-    found = True
-    while found and (s > 0 or opened[W] > 0 or opened[I] > 0 or opened[O] > 1):
-        here = tuple_number(problem, opened[W], opened[I], opened[O])
-        best = paths[s, here] * (1.0 + ROUNDING)  # the sums may have been added up in another order
-        found = False
-        for o in range(3):
-            row = problem.first_row[o] + opened[o] - 1
-            if found or opened[o] == first_boundary(o) or not fit[row, s]:
-                continue
-            opened[o] -= 1
-            if cost[row, s] + paths[s, tuple_number(problem, opened[W], opened[I], opened[O])] <= best:
-                rows[n], at[n] = row, s
-                n += 1
-                found = True
-            else:
-                opened[o] += 1
-        for item in range(predecessor.shape[1]):
-            t = predecessor[s, item]
-            if not found and t >= 0 and paths[t, here] <= best:
-                s = t
-                found = True
-    return n
-
-
-@allocating
 def score_stalls(problem, bounds, rows, at, n, least, most):
     """Lower and raise the stalls of each port (BUSY, STALLED, and BUSY with once-only transfers whole) to what they add
     up to along a path.
@@ -589,118 +539,6 @@ def fill_lane(problem, series, loading, transfers, port, kind, cost):
                         cost[row, s] += reserved[s]
                     if loads and kind != LOADING:
                         cost[row, s] += transfers[WHOLE_CYCLES, row, direction, s]
-
-
-@formula
-def tuple_number(problem, w, i, o):
-    """Number of the combination of open boundaries, (w, i, o) of the three operands: those below w, i and o."""
-    return (w * (problem.levels[I] + 1) + i) * problem.levels[O] + o - 1
-
-
-@formula
-def count_tuples(problem):
-    """How many of these combinations there are."""
-    return (problem.levels[W] + 1) * (problem.levels[I] + 1) * problem.levels[O]
-
-
-@kernel
-def fill_lowest(problem, predecessor, allowed, fit, lowest):
-    """The lowest combination of open boundaries that matters at each state: what fits neither there nor further out is
-    always open.
-
-    Args:
-        lowest: int64[S], filled with tuple numbers; those that matter are this one or larger.
-    """
-    first = problem.first_row
-    lowest[:] = 0  # first the boundaries that fit there or further out, as bits by row
-    for s in range(lowest.size - 1, -1, -1):
-        if allowed[s]:
-            for o in range(3):
-                for row in range(first[o] + first_boundary(o), first[o] + problem.levels[o]):
-                    if fit[row, s]:
-                        lowest[s] |= 1 << row
-        closed = lowest[s]
-        for item in range(predecessor.shape[1]):
-            if predecessor[s, item] >= 0:
-                lowest[predecessor[s, item]] |= closed
-        w, i, o = 0, 0, first_boundary(O)
-        while w < problem.levels[W] and closed & (1 << (first[W] + w)) == 0:
-            w += 1
-        while i < problem.levels[I] and closed & (1 << (first[I] + i)) == 0:
-            i += 1
-        while o < problem.levels[O] and closed & (1 << (first[O] + o)) == 0:
-            o += 1
-        lowest[s] = tuple_number(problem, w, i, o)
-
-
-@kernel
-def fill_joint_paths(problem, lattice, tables, cost, paths):
-    """The least that all open boundaries together can cost from a state inwards: float64[S, tuples], filled.
-
-    All lie on one order of the loops; the capacity that they share is relaxed.
-    """
-    fit = tables.fit
-    total, count = paths.shape
-    first_o = problem.first_row[O]
-    for s in range(total):
-        here = paths[s]
-        lowest = tables.lowest[s] if lattice.allowed[s] else count
-        here[:lowest] = np.inf
-        if not lattice.allowed[s]:
-            continue
-        join_inner(lattice.predecessor[s], paths, lowest, here)
-        if s == 0:
-            here[tuple_number(problem, 0, 0, 1)] = 0.0
-        # Boundaries at this state: of W, then of I, then of O.
-        place_inputs(problem, fit, cost, s, lowest, here)
-        filled = here[lowest - lowest % problem.levels[O] :]
-        for o in range(1, problem.levels[O]):
-            if fit[first_o + o, s]:
-                added = cost[first_o + o, s]
-                for j in range(0, filled.size, problem.levels[O]):
-                    filled[j + o] = min(filled[j + o], filled[j + o - 1] + added)
-
-
-@kernel
-def join_inner(predecessor, paths, lowest, here):
-    """Fill the least costs at a state (float64[tuples], from ``lowest`` on) with those one step further in.
-
-    Slices, so that loops begin at 0: numba takes other starts for indices that may be negative, and gathers what they
-    point to one by one.
-
-    Args:
-        predecessor: int64[items], states one step further in, or -1.
-    """
-    filled = here[lowest:]
-    filled[:] = np.inf
-    for item in range(predecessor.size):
-        if predecessor[item] >= 0:
-            inner = paths[predecessor[item], lowest:]
-            for j in range(filled.size):
-                filled[j] = min(filled[j], inner[j])
-
-
-@kernel
-def place_inputs(problem, fit, cost, s, lowest, here):
-    """Lower the least costs at a state (float64[tuples], from ``lowest`` on) by boundaries of W and I there."""
-    stride_w, stride_i = (problem.levels[I] + 1) * problem.levels[O], problem.levels[O]
-    lowest_w, lowest_i = lowest // stride_w, lowest % stride_w // stride_i
-    for w in range(lowest_w, problem.levels[W]):
-        row = problem.first_row[W] + w
-        if fit[row, s]:
-            added = cost[row, s]
-            closed, open_ones = here[w * stride_w : (w + 1) * stride_w], here[(w + 1) * stride_w : (w + 2) * stride_w]
-            for j in range(stride_w):
-                open_ones[j] = min(open_ones[j], closed[j] + added)
-    for i in range(lowest_i, problem.levels[I]):
-        row = problem.first_row[I] + i
-        if fit[row, s]:
-            added = cost[row, s]
-            for w in range(lowest_w, problem.levels[W] + 1):
-                start = w * stride_w + i * stride_i
-                both = here[start : start + 2 * stride_i]
-                for j in range(stride_i):
-                    both[stride_i + j] = min(both[stride_i + j], both[j] + added)
 
 
 @allocating

@@ -6,7 +6,8 @@ import numpy as np
 
 from ._jit import allocating, formula, kernel
 from .allocate import held_bits
-from .bounds import ROUNDING, boundary_window, fill_least, most_bits, narrowest_bits, recurring_cycles
+from .bounds import boundary_window, fill_least, most_bits, narrowest_bits, recurring_cycles
+from .paths import ROUNDING
 from .problem import (
     ALL_ACCESSES,
     EXACT_TILES,

@@ -6,7 +6,8 @@ import numpy as np
 
 from ._jit import allocating, kernel
 from .allocate import FIT_TOLERANCE, held_bits
-from .bounds import count_tuples, join_inner, most_bits, place_inputs, tuple_number
+from .bounds import most_bits
+from .paths import count_tuples, join_inner, place_inputs, tuple_number
 from .problem import I, O, W
 from .traffic import REDUCES_ABOVE, element_bits
 from .workspace import take
@@ -149,9 +150,9 @@ def _priced_paths(problem, lattice, tables, energy_pj, held, whole, narrow, memo
             if complete:
                 settled_here[tuple_number(problem, 0, 0, 1)] = 0.0
         start = lowest - lowest % problem.levels[O]
-        place_inputs(problem, whole, cost, s, lowest, here)
+        place_inputs(problem, whole, cost, s, lowest, 0, here)
         if complete:
-            place_inputs(problem, whole, cost, s, lowest, settled_here)
+            place_inputs(problem, whole, cost, s, lowest, 0, settled_here)
         for o in range(1, problem.levels[O]):
             row = problem.first_row[O] + o
             added = cost[row, s] if whole[row, s] else np.inf

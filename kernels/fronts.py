@@ -13,15 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._jit import allocating, formula, kernel
-from .bounds import (
-    MIXED_I,
-    MIXED_W,
-    STALL_LANES,
-    count_tuples,
-    first_boundary,
-    tuple_number,
-)
+from .bounds import MIXED_I, MIXED_W, STALL_LANES
 from .goals import TINY, is_dominated
+from .paths import count_tuples, first_boundary, tuple_number
 from .problem import I, O, W
 from .workspace import take
 

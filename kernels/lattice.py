@@ -32,6 +32,7 @@ class Lattice(NamedTuple):
     ruled: Any  #: whether there are such rules
     packed: Any  #: uint64[S], each state as lanes of bits, one an item with a guard bit on top
     guards: Any  #: uint64, the guard bits
+    lanes: Any  #: uint64[items], the lane of each item
     irrelevant: Any  #: uint64[3], lanes of the items that are irrelevant to each operand
     item_dim: Any  #: int64[items]
     item_size: Any  #: int64[items]
@@ -58,8 +59,8 @@ def build_lattice(problem, rules, remaining):
     allowed = np.empty(total, np.bool_)
     allowed_states(rules, states, allowed)
     ruled = rules.n_innermost > 0 or rules.n_outermost > 0 or np.any(rules.inside != 0)
-    packed, irrelevant = np.zeros(total, np.uint64), np.zeros(3, np.uint64)
-    width, guards = _pack_states(problem, predecessor, item_dim, item_count, packed, irrelevant)
+    packed, lanes, irrelevant = np.zeros(total, np.uint64), np.zeros(items, np.uint64), np.zeros(3, np.uint64)
+    width, guards = _pack_states(problem, predecessor, item_dim, item_count, packed, lanes, irrelevant)
     lattice = Lattice(
         loops,
         states,
@@ -69,6 +70,7 @@ def build_lattice(problem, rules, remaining):
         ruled,
         packed,
         guards,
+        lanes,
         irrelevant,
         item_dim[:items],
         item_size[:items],
@@ -77,8 +79,8 @@ def build_lattice(problem, rules, remaining):
 
 
 @allocating
-def _pack_states(problem, predecessor, item_dim, item_count, packed, irrelevant):
-    """Fill ``packed`` and ``irrelevant``; returns the bits that it takes and the guard bits."""
+def _pack_states(problem, predecessor, item_dim, item_count, packed, lanes, irrelevant):
+    """Fill ``packed``, ``lanes`` and ``irrelevant``; returns the bits that it takes and the guard bits."""
     total, items = predecessor.shape
     guards = np.uint64(0)
     unit = np.zeros(items, np.uint64)
@@ -90,9 +92,10 @@ def _pack_states(problem, predecessor, item_dim, item_count, packed, irrelevant)
         if shift + width + 1 <= 64:
             unit[i] = np.uint64(1) << np.uint64(shift)
             guards |= np.uint64(1) << np.uint64(shift + width)
+            lanes[i] = np.uint64(((1 << width) - 1) << shift)
             for o in range(3):
                 if problem.relevance[o, item_dim[i]] == IRRELEVANT:
-                    irrelevant[o] |= np.uint64(((1 << width) - 1) << shift)
+                    irrelevant[o] |= lanes[i]
         shift += width + 1
     for s in range(1, total):
         i = 0

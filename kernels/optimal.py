@@ -30,16 +30,11 @@ from .bounds import (
     SLOPES,
     STALL_LANES,
     STALLED,
-    Tables,
     add_lane,
     add_mix,
     add_stall_lanes,
     begin_lanes,
-    count_tuples,
     fill_bounds,
-    fill_joint_paths,
-    fill_lowest,
-    first_boundary,
     join_first_lanes,
     join_queue,
     longest_queue,
@@ -50,7 +45,6 @@ from .bounds import (
     spread_lanes,
     spread_mixes,
     stalled_cycles,
-    tuple_number,
     widest_window,
 )
 from .capacity import priced_energy_pj
@@ -72,6 +66,15 @@ from .goals import (
     is_dominated,
 )
 from .lattice import all_irrelevant, build_lattice, lies_below, may_come_last, may_follow
+from .paths import (
+    Tables,
+    count_tuples,
+    fill_joint_paths,
+    fill_lowest,
+    first_boundary,
+    list_path_rules,
+    tuple_number,
+)
 from .problem import MAX_MEMORIES, I, O, W, unroll
 from .rules import forbid_boundaries, level_possible, still_at_top
 from .traffic import CYCLES, CYCLES_ABOVE, ENERGY_PJ, N_TRAFFIC, fill_content
@@ -179,7 +182,8 @@ def search_candidate(
     forbid_boundaries(problem, rules, states, lattice.predecessor, lattice.item_dim, fit, energy_pj)
     lowest = np.empty(total, np.int64)
     fill_lowest(problem, lattice.predecessor, lattice.allowed, fit, lowest)
-    tables = Tables(content, traffic, fit, sensitive, lowest)
+    path_rules = list_path_rules(problem, rules, lattice, workspace)
+    tables = Tables(content, traffic, fit, sensitive, lowest, path_rules)
     energy_to_go = take(workspace, (total, count_tuples(problem)))
     bounds = new_bounds(problem, lattice, energy_pj, energy_to_go, workspace)
     # Constant part: the array, and the output leaving it in every cycle.
@@ -681,6 +685,9 @@ def _expand(
             opened[I] - (1 if o == I else 0),
             opened[O] - (1 if o == O else 0),
         )
+        barred = np.uint64(0)
+        if tables.rules.barred_lanes.size > 0:
+            barred = tables.rules.barred_lanes[tuple_number(problem, opened[W], opened[I], opened[O])]
         loading = chain.loading[depth]
         complete = lattice.allowed.size - 1
         end = chain.previous[depth, o]
@@ -699,6 +706,8 @@ def _expand(
                 if s != complete and not may_follow(lattice, s, chain.outer[depth], closed | (1 << o)):
                     continue
             elif not lattice.allowed[s] or not lies_below(lattice, s, here) or not may_follow(lattice, s, here, 1 << o):
+                continue
+            if (lattice.packed[here] - lattice.packed[s]) & barred != 0:
                 continue
             if still != 0 and s != here and not may_come_last(problem, lattice, s, here, still):
                 continue
