@@ -36,6 +36,7 @@ from .problem import (
     side,
     tensor_size,
 )
+from .rules import still_at_top
 from .traffic import (
     ACTIVE,
     AVERAGE_BANDWIDTH,
@@ -89,7 +90,7 @@ class Bounds(NamedTuple):
 
 
 @kernel
-def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj, fit, sensitive, least):
+def fill_bounds(problem, rules, unrolling, states, content, traffic, scratch, energy_pj, fit, sensitive, least):
     """Traffic and energy of each boundary at each state where the memory below it may hold its tile.
 
     Args:
@@ -105,6 +106,7 @@ def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj
     for o in range(3):
         fill_traffic(problem, unrolling, states, scratch, o, problem.levels[o], complete, traffic)
     fill_least(problem, content, least)
+    reused_at_top = still_at_top(problem, rules) & (1 << O) != 0
     for o in range(3):
         for k in range(problem.levels[o]):
             row = problem.first_row[o] + k
@@ -123,6 +125,9 @@ def fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj
                 else:
                     begins = 0 if k == 1 else s  # the lowest level begins with no loop, the others perhaps further in
                     partial = o == O and (listed or states[begins, REDUCES_ABOVE] != 0.0)
+                    # Where the next loop must reuse the output's tile it adds to the sums, unless the level is empty.
+                    reused = o == O and k > 1 and (rules.stationary[o, k - 1] != 0 or (s == complete and reused_at_top))
+                    partial |= reused and not fit[row - 1, s]
                     bits = element_bits(problem, o, partial)
                     if not partial and k > 1:  # where sums are not complete
                         bits = min(bits, element_bits(problem, o, True))

@@ -178,7 +178,7 @@ def search_candidate(
     energy_pj = take(workspace, (problem.rows, total))
     fit, sensitive = np.zeros((problem.rows, total), np.bool_), np.zeros((problem.rows, total), np.bool_)
     least = np.empty((MAX_MEMORIES, 3))
-    fill_bounds(problem, unrolling, states, content, traffic, scratch, energy_pj, fit, sensitive, least)
+    fill_bounds(problem, rules, unrolling, states, content, traffic, scratch, energy_pj, fit, sensitive, least)
     forbid_boundaries(problem, rules, states, lattice.predecessor, lattice.item_dim, fit, energy_pj)
     lowest = np.empty(total, np.int64)
     fill_lowest(problem, lattice.predecessor, lattice.allowed, fit, lowest)

@@ -414,3 +414,21 @@ def test_an_operand_kept_against_its_nature(constraints: dict[str, Any], objecti
     assert found.optimal
     assert found.statistics["partial_mappings"] < 1e6
     assert found.statistics["mappings_evaluated"] < 1e4
+
+
+@pytest.mark.parametrize(
+    ("rules", "objective"),
+    [
+        ({"stationary": {"dram": "O"}}, "energy"),
+        ({"stationary": {"input_register": "I"}}, "edp"),
+        ({"forbidden": {"global_buffer.I": ["OX", "OY"]}}, "energy"),
+        ({"allocation": "even"}, "edp"),
+        ({"allocation": "even"}, "pareto"),
+    ],
+)
+def test_rules_are_known_to_the_bounds(rules: dict[str, Any], objective: str) -> None:
+    """Without it, each of these takes 10 million partial mappings or far more."""
+    layer, architecture = load_workload("resnet18")["layer1_0_conv1"], load_architecture("aimc_4level")
+    found = search(layer, architecture, objective, constraints=Constraints.from_dict(rules), time_limit=60)
+    assert found.complete
+    assert found.statistics["partial_mappings"] < 1e6
