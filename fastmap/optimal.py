@@ -22,7 +22,7 @@ from fastmap.kernels import optimal as kernels
 from fastmap.kernels.candidates import candidate_bounds
 from fastmap.kernels.problem import MAX_LEVELS, MAX_LOOPS, SCRATCH, UNROLLING
 from fastmap.kernels.reduce import POINT
-from fastmap.kernels.workspace import Workspace, grown, new_workspace
+from fastmap.kernels.workspace import Workspace
 from fastmap.lowering import new_record
 from fastmap.mapping import Mapping
 from fastmap.mapspace import IntArray, Mapspace
@@ -293,7 +293,7 @@ class Solver:
                 others = self._others(place, worker)
                 self.running.add(place)
             self._search(place, unrolling, scratch, workspace, others, found)
-            workspace = grown(workspace)
+            workspace = _grown(workspace)
 
     def _known(self) -> Any:
         """What was found by now: all of it by searches begun before the next one, and so it wins against equals."""
@@ -437,6 +437,17 @@ def _best_of(points: Points, objective: str) -> Points:
     }[objective]
     place = [int(np.argmin(value))] if len(points) else []
     return Points(points.mapping_id[place], points.energy_pj[place], points.latency_cycles[place])
+
+
+def new_workspace(size: int) -> Workspace:
+    """Memory for so many numbers."""
+    return Workspace(np.empty(size), np.zeros(1, np.int64))
+
+
+def _grown(workspace: Workspace) -> Workspace:
+    """The same, or one that has room for what was taken last."""
+    needed = int(workspace.used[0])
+    return workspace if needed <= workspace.memory.size else new_workspace(needed + needed // 4)
 
 
 _compiled = threading.Lock()

@@ -45,6 +45,9 @@ def kernel(function: Callable[..., Any]) -> Any:
     numpy's error model so that a division needs no test for zero (which would block vectorisation); no wrapper for C,
     which nobody calls and which takes time to compile.
 
+    Where a loop is to be vectorised, its variable starts at 0 and the arrays are slices: of an index that may be
+    negative for all that numba knows, every element is read by itself.
+
     It allocates no array and returns none, nor does what it calls, so that no references need to be counted, which
     would take a third of the time of a search.
     """

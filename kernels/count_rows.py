@@ -129,8 +129,7 @@ def _fill_rows(problem, ruled, table, situations, part, rows, given, digits, cou
                     depth = max(depth, rows.digits[part.successor[s, item] * reuse_bits + ruled.reused[item]])
             if has_given:
                 depth = max(depth, given.digits[part.shared_state[s] * reuse_bits + last])
-            for k in range(used, used + depth * length):
-                counts[k] = 0
+            counts[used : used + depth * length] = 0
             for item in range(items):
                 t = part.successor[s, item]
                 row = t * reuse_bits + ruled.reused[item]
@@ -204,22 +203,23 @@ def _read_ranks(problem, rank_of, content_state, cut_at, s, ranks):
 @leaf
 def _carry(counts, start, length, depth, digits):
     """Keep every digit of a row but the last within its bits; returns how many digits it has then."""
+    row = counts[start:]
     if depth < digits:
-        above = np.uint64(0)
-        for k in range(start + (depth - 1) * length, start + depth * length):
-            above |= counts[k]
+        last, above = row[(depth - 1) * length : depth * length], np.uint64(0)
+        for k in range(length):
+            above |= last[k]
         if depth > 1 or above >> np.uint64(DIGIT_BITS) != 0:
-            for k in range(start + depth * length, start + (depth + 1) * length):
-                counts[k] = 0
+            row[depth * length : (depth + 1) * length] = 0
             depth += 1
     for digit in range(depth - 1):
-        for k in range(start + digit * length, start + (digit + 1) * length):
-            counts[k + length] += counts[k] >> np.uint64(DIGIT_BITS)
-            counts[k] &= np.uint64((1 << DIGIT_BITS) - 1)
+        here, more = row[digit * length : (digit + 1) * length], row[(digit + 1) * length : (digit + 2) * length]
+        for k in range(length):
+            more[k] += here[k] >> np.uint64(DIGIT_BITS)
+            here[k] &= np.uint64((1 << DIGIT_BITS) - 1)
     while depth > 0:
-        any_bit = np.uint64(0)
-        for k in range(start + (depth - 1) * length, start + depth * length):
-            any_bit |= counts[k]
+        last, any_bit = row[(depth - 1) * length : depth * length], np.uint64(0)
+        for k in range(length):
+            any_bit |= last[k]
         if any_bit != 0:
             break
         depth -= 1
@@ -289,8 +289,9 @@ def _follow_cuts(
             continue
         if number > 0:
             for digit in range(depth):
+                own, more = counts[here + digit * length :], counts[there + digit * length :]
                 for a in range(number):
-                    counts[here + digit * length + a] += counts[there + digit * length + a]
+                    own[a] += more[a]
             continue
         static = all_cuts[cut[n, WHICH]]
         kind, next_kind = static[KIND], static[NEXT_KIND]
@@ -298,14 +299,20 @@ def _follow_cuts(
         found, last = 0, 0
         if next_kind >= 0:
             found, last = -1, labels[next_kind] - 1
-        for a in range(labels[kind] if kind >= 0 else 1):
-            label = np.int64(table[following + (label_of[first_label[kind] + a] if kind >= 0 else 0)])
-            if next_kind >= 0:
-                while found < last and label_of[first_label[next_kind] + found + 1] <= label:
-                    found += 1
+        number, next_label = 1, table[following:]
+        here_label, there_label = label_of, label_of
+        if kind >= 0:
+            number, here_label = np.int64(labels[kind]), label_of[first_label[kind] :]
+        if next_kind >= 0:
+            there_label = label_of[first_label[next_kind] :]
+        own, more = counts[here:], counts[there:]
+        for a in range(number):
+            label = np.int64(next_label[here_label[a] if kind >= 0 else 0])
+            while found < last and there_label[found + 1] <= label:
+                found += 1
             if label >= 0 and found >= 0:
                 for digit in range(depth):
-                    counts[here + digit * length + a] += counts[there + digit * length + found]
+                    own[digit * length + a] += more[digit * length + found]
 
 
 # What follows is the same where rules forbid loops, or where labels of several memories combine.

@@ -33,14 +33,3 @@ def take(workspace, shape):
     if start + size > workspace.memory.size:
         return np.empty(shape)
     return workspace.memory[start : start + size].reshape(shape)
-
-
-def new_workspace(size: int) -> Workspace:
-    """A workspace for so many numbers."""
-    return Workspace(np.empty(size), np.zeros(1, np.int64))
-
-
-def grown(workspace: Workspace) -> Workspace:
-    """The same, or one that has room for what was taken last."""
-    needed = int(workspace.used[0])
-    return workspace if needed <= workspace.memory.size else new_workspace(needed + needed // 4)

@@ -17,7 +17,6 @@ from fastmap.control import Control
 from fastmap.errors import FastmapError, InputError, SearchError
 from fastmap.exploration import Options, search, search_space
 from fastmap.kernels.problem import SCRATCH, UNROLLING
-from fastmap.kernels.workspace import new_workspace
 from fastmap.layer import Layer
 from fastmap.loading import load_architecture, load_workload
 from fastmap.lowering import new_record
@@ -351,7 +350,12 @@ def test_equals_of_an_earlier_place_are_not_looked_for(
         solver.running = running
         solver.values[0] = solver.best_known[0] = value
         solver._search(
-            1, new_record(UNROLLING), new_record(SCRATCH), new_workspace(0), solver._others(1, 1), solver._known()
+            1,
+            new_record(UNROLLING),
+            new_record(SCRATCH),
+            optimal.new_workspace(0),
+            solver._others(1, 1),
+            solver._known(),
         )
         return solver
 
