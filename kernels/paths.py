@@ -36,9 +36,8 @@ class PathRules(NamedTuple):
 
     barred: Any  #: float64[items, tuples], infinite for a loop that may not come between these boundaries, else 0
     barred_lanes: Any  #: uint64[tuples], the same, as lanes (``Lattice.lanes``)
-    still: Any  #: operands (bits) with tiles that the next loop inwards must reuse: it is irrelevant to them
-    still_at_top: Any  #: those of which the outermost loop must do so
-    still_row: Any  #: int64[R], the operand (bit) of a boundary behind which the next loop must do so
+    still_at_top: Any  #: operands (bits) whose tile the outermost loop must reuse: it is irrelevant to them
+    still_row: Any  #: int64[R], the operand (bit) of a boundary behind which the next loop inwards must do so
     still_item: Any  #: int64[items], operands (bits) that a loop is irrelevant to
     room: Any  #: float64[tuples], working memory
 
@@ -100,19 +99,18 @@ def list_path_rules(problem, rules, lattice, workspace):
     further out.
     """
     items = lattice.item_dim.size
-    still_row, still = np.zeros(problem.rows, np.int64), still_at_top(problem, rules)
-    at_top = still
+    still_row, at_top = np.zeros(problem.rows, np.int64), still_at_top(problem, rules)
     for o in range(3):
         for k in range(1, problem.levels[o]):
             if rules.stationary[o, k - 1] != 0:
                 still_row[problem.first_row[o] + k] = 1 << o
-                still |= 1 << o
     still_item = np.zeros(items, np.int64)
     for item in range(items):
         for o in range(3):
             if problem.relevance[o, lattice.item_dim[item]] == IRRELEVANT:
                 still_item[item] |= 1 << o
-    tuples = count_tuples(problem) if still != 0 or rules.even != 0 or np.any(rules.bounded != 0) else 0
+    ruled = at_top != 0 or np.any(still_row != 0) or rules.even != 0 or np.any(rules.bounded != 0)
+    tuples = count_tuples(problem) if ruled else 0
     barred, barred_lanes = take(workspace, (items, tuples)), np.zeros(tuples, np.uint64)
     barred[:] = 0.0
     opened = np.empty(3, np.int64)
@@ -124,7 +122,7 @@ def list_path_rules(problem, rules, lattice, workspace):
             if _is_barred(problem, rules, opened, lattice.item_dim[item], lattice.item_size[item]):
                 barred[item, j] = np.inf
                 barred_lanes[j] |= lattice.lanes[item]
-    return PathRules(barred, barred_lanes, still, at_top, still_row, still_item, np.empty(tuples))
+    return PathRules(barred, barred_lanes, at_top, still_row, still_item, np.empty(tuples))
 
 
 @kernel
@@ -196,8 +194,12 @@ def _join_by_rules(problem, lattice, tables, cost, paths, s, lowest, here):
     rules, predecessor = tables.rules, lattice.predecessor[s]
     filled, room = here[lowest:], rules.room[lowest:]
     filled[:] = np.inf
+    least, most = rules.still_at_top if s == paths.shape[0] - 1 else 0, 0
+    for row in range(problem.rows):
+        if tables.fit[row, s]:
+            most |= rules.still_row[row]
     for needed in range(8):
-        if needed & ~rules.still != 0 or (s == paths.shape[0] - 1 and rules.still_at_top & ~needed != 0):
+        if needed & ~(least | most) != 0 or least & ~needed != 0:
             continue
         rules.room[:] = np.inf
         for item in range(predecessor.size):
