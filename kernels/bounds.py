@@ -542,7 +542,7 @@ def fill_lane(problem, series, loading, transfers, port, kind, cost):
                         cost[row, s] += transfers[STALLED_CYCLES, row, direction, s]
                     elif kind != WHOLE:
                         cost[row, s] += reserved[s]
-                    if loads and kind != LOADING:
+                    if loads:
                         cost[row, s] += transfers[WHOLE_CYCLES, row, direction, s]
 
 
