@@ -144,14 +144,18 @@ def _holds_one_tile(problem, unrolling, scratch, states, content, least, o, k):
     row = problem.first_row[o] + k
     limit = most_bits(problem, least, o, k)
     doubled = problem.memory_double_buffered[problem.chain[o, k - 1]] != 0
+    bits, everything = narrowest_bits(problem, o), content[row, ALL]
+    fits_once = held_bits(everything, everything, bits, False) <= limit  # where nothing is exchanged, once is enough
     for relevant in range(N_DIMS):
         if problem.relevance[o, relevant] == IRRELEVANT or unrolling.remaining[relevant] == 1:
             continue
+        if fits_once:
+            return False
         for d in range(N_DIMS):
             states[PROBE, SIZE + d] = 1.0
         states[PROBE, SIZE + relevant] = _smallest_factor(unrolling.remaining[relevant])
         elements = tile_content(problem, unrolling, states, o, row, PROBE, scratch.size)
-        if held_bits(elements, content[row, ALL], narrowest_bits(problem, o), doubled) <= limit:
+        if held_bits(elements, everything, bits, doubled) <= limit:
             return False
     return True
 
