@@ -139,13 +139,19 @@ def all_irrelevant(lattice, o, s, t):
 @kernel
 def may_follow(lattice, s, t, closed):
     """Can a loop between two states come first that is relevant to all operands with a boundary at s (``closed``, as
-    bits)?
+    bits), and that the rules on orders admit there?
     """
     usable = lattice.packed[t] - lattice.packed[s]
     for o in range(3):
         if closed & (1 << o):
             usable &= ~lattice.irrelevant[o]
-    return usable != 0
+    if usable == 0 or not lattice.ruled:
+        return usable != 0
+    for item in range(lattice.lanes.size):
+        above = lattice.successor[s, item]
+        if above >= 0 and lattice.allowed[above] and usable & lattice.lanes[item] != 0:
+            return True
+    return False
 
 
 @allocating
