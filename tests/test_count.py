@@ -21,6 +21,7 @@ from fastmap.mapping import Constraints
 from fastmap.mapspace import Mapspace
 from fastmap.readers import native
 from fastmap.readers.source import parse_document
+from fastmap.symmetry import is_symmetric
 
 from . import problems
 from .reference import search as reference
@@ -235,9 +236,20 @@ def test_command_says_what_it_does_not_count(capsys: pytest.CaptureFixture[str])
     assert "once every order is enumerated" in data["layers"]["conv1"]["why"]
 
 
-def test_mirror_images_count_as_often_as_they_occur(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {},
+        {"innermost": [["K", 2]]},
+        {"inside": [["C", "K"]]},
+        {"forbidden": {"sram_256KB.I": ["OX", "OY"]}},
+        {"inside": [["FX", "OX"], ["FY", "OY"]]},
+    ],
+)
+def test_mirror_images_count_as_often_as_they_occur(rules: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     layer = Layer(name="conv", K=4, C=3, OX=5, OY=5, FX=3, FY=3)
-    space = Mapspace.build(layer, AIMC)
+    space = Mapspace.build(layer, AIMC, Constraints.from_dict(rules))
+    assert is_symmetric(space)
     valid = count_valid(space)
     for module in ("counting", "symmetry"):
         monkeypatch.setattr(f"fastmap.{module}.is_symmetric", lambda space: False)

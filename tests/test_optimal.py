@@ -423,7 +423,8 @@ def test_an_operand_kept_against_its_nature(constraints: dict[str, Any], objecti
 def test_a_double_buffer_may_hold_all_but_no_part_twice() -> None:
     """The bounds of spatial mappings took it for a memory that holds one tile only (found by a random problem)."""
     pick = random.Random(707234).choice
-    pick((1, 2)), pick((1, 2))
+    for _ in range(2):  # as the search for such problems drew them
+        pick((1, 2))
     layer, hardware = random_problem(pick, SMALL)
     space = build(
         problems.read_layer(layer), problems.read_architecture(hardware), {"max_spatial_mappings": 5}, "corrected"

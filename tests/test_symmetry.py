@@ -61,12 +61,16 @@ def test_images_cost_the_same(name: str) -> None:
     assert compared > 50
 
 
+@pytest.mark.parametrize("rules", [{}, {"innermost": [["K", 2]]}, {"inside": [["FX", "OX"], ["FY", "OY"]]}])
 @pytest.mark.parametrize("objective", ["energy", "latency", "edp", "pareto"])
-def test_a_search_of_one_of_two_images_finds_the_same(objective: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_of_one_of_two_images_finds_the_same(
+    objective: str, rules: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constraints = Constraints.from_dict(rules)
     layer = Layer(K=24, C=10, OX=6, OY=6, FX=3, FY=3)
     for name in ARCHITECTURES[1:3]:
         architecture = load_architecture(name)
-        one = search(layer, architecture, objective)
+        one = search(layer, architecture, objective, constraints=constraints)
         assert one.statistics["spatial_mirrored"] > 0
         assert one.statistics["mappings_covered"] == one.statistics["mappings_total"]
         with monkeypatch.context() as patch:
@@ -75,7 +79,7 @@ def test_a_search_of_one_of_two_images_finds_the_same(objective: str, monkeypatc
                 "distinct_candidates",
                 lambda space: (np.arange(len(space.candidates)), np.ones(len(space.candidates), int)),
             )
-            both = search(layer, architecture, objective)
+            both = search(layer, architecture, objective, constraints=constraints)
         assert both.statistics["spatial_mirrored"] == 0
         assert np.array_equal(one.points[objective].mapping_id, both.points[objective].mapping_id)
         assert np.array_equal(one.points[objective].energy_pj, both.points[objective].energy_pj)
