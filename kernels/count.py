@@ -33,9 +33,9 @@ from .count_lattice import (
     partial_levels,
     weights_remain,
 )
-from .count_layouts import list_layouts
 from .count_rows import count_rows, look_up, no_rows
 from .count_sets import find_sets, list_steps, no_sets
+from .count_shapes import list_shapes
 from .count_situations import DIGIT_BITS, list_situations
 from .problem import FRACTIONAL, MAX_LEVELS, N_DIMS, O, unroll
 from .traffic import SIZE
@@ -85,6 +85,7 @@ def count_group(
         COUNTED, or why not; the working memory, another one if it grew.
     """
     together = members.size > 1
+    array = np.maximum(lowest, 1)
     if together:
         _unroll_above(problem, most, shared_unrolling)
     else:
@@ -117,8 +118,7 @@ def count_group(
         which = top_partial if precisions == 3 else -1
         situations = list_situations(problem, rules, labels, has_partial_sums(problem), lowest, which)
         steps = list_steps(problem, contents, labels, table, situations)
-        outer = np.flatnonzero(situations.possible & ~situations.inner)
-        inner = _with_those_next(situations, lowest)
+        inner, outer = situations.possible & situations.inner, situations.possible & ~situations.inner
         index = np.zeros(n_sizes.size, np.int64)
         while True:
             for j in range(index.size):
@@ -135,9 +135,10 @@ def count_group(
                 remain,
             )
             sets = find_sets(table, part, steps, no_sets())
-            layouts = list_layouts(problem, situations, outer, lowest, part, steps, sets)
+            shapes = list_shapes(problem, situations, outer, array, part, sets.ahead)
             shared, buffer, taken = count_rows(
-                problem, rules, table, situations, part, layouts, no_rows(layouts), digits, buffer, 0, control
+                problem, rules, table, situations, steps, part, shapes, sets.occur, no_rows(shapes), digits, buffer, 0,
+                control,
             )  # fmt: skip
             for member in members:
                 if control[0] != 0:
@@ -147,9 +148,10 @@ def count_group(
                     unroll(problem, array_dim, loop_dim, candidates[member], unrolling)
                     within = list_array_states(problem, rules, unrolling, lowest, lattice, contents, labels, position)
                     sets_within = find_sets(table, within, steps, sets)
-                    layouts = list_layouts(problem, situations, inner, lowest, within, steps, sets_within)
+                    shapes = list_shapes(problem, situations, inner, array, within, sets_within.ahead)
                     within_rows, buffer, _ = count_rows(
-                        problem, rules, table, situations, within, layouts, shared, digits, buffer, taken, control
+                        problem, rules, table, situations, steps, within, shapes, sets_within.occur, shared, digits,
+                        buffer, taken, control,
                     )  # fmt: skip
                 if _top_admits(problem, rules, remaining[member]):
                     _read_count(problem, situations, within, within_rows, shared, buffer, part_count)
@@ -165,17 +167,6 @@ def count_group(
                 break
     progress[0] += members.size
     return COUNTED, buffer
-
-
-@allocating
-def _with_those_next(situations, lowest):
-    """The inner situations and, behind these, those that a cut makes of them."""
-    next_to = np.zeros(situations.possible.size, np.bool_)
-    for e in range(next_to.size):
-        for o in range(3):
-            next_to[e] |= situations.placed[e, o] == lowest[o] and lowest[o] > 0
-    inner = situations.possible & situations.inner
-    return np.concatenate((np.flatnonzero(inner), np.flatnonzero(situations.possible & ~situations.inner & next_to)))
 
 
 @kernel

@@ -1,5 +1,6 @@
 """The count of orders with their allocations: from the last state inwards, how many ways there are to go on from each
-state in each situation, which is a *row* of counts in the state's layout.
+state in each situation, which is a *row* of counts: for each family of situations and each combination of labels a
+block (see ``count_shapes``), in which the digits of a count lie side by side.
 """
 
 from __future__ import annotations
@@ -8,23 +9,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._jit import allocating, kernel, leaf
-from .count_layouts import COUNTS, HERE, PLACE, THERE, THERE_REUSED, WHICH
+from ._bits import count_bits
+from ._jit import allocating, formula, kernel, leaf
+from .count_shapes import HERE, THERE, THERE_REUSED, WHICH
 from .count_situations import (
     DIGIT_BITS,
+    FAMILY,
     FIRST,
-    FOLLOWING,
-    KIND,
+    LEAVES,
     MAX_RANKS,
     MEMORY,
-    NEXT_KIND,
-    RANK,
+    NEXT_FAMILY,
+    PLACE,
     REUSE,
-    SITUATION,
     STRIDE,
     rank_place,
 )
-from .problem import IRRELEVANT, N_DIMS, W
+from .problem import IRRELEVANT
 
 
 class Rows(NamedTuple):
@@ -33,30 +34,37 @@ class Rows(NamedTuple):
     """
 
     start: Any  #: int64[rows]
-    digits: Any  #: int64[rows], digits of the row, one behind the other
-    layouts: Any  #: Layouts
+    digits: Any  #: int64[rows], of each count; 0: all counts are 0
+    labels: Any  #: int32[S, kinds + 1], labels before those of each kind
+    block: Any  #: int32[S, families + 1], counts before those of each family
+    shapes: Any  #: Shapes
+    occur: Any  #: uint64[S, words], see ``Sets``
 
 
-class Rules(NamedTuple):
-    """What rules say of the loops that come next."""
+class Scratch(NamedTuple):
+    """Working memory of one row."""
 
-    restrict: Any  #: whether they forbid any
-    done: Any  #: the situation with all cuts
-    reused_last: Any  #: operands (bits) that the last loop must reuse
-    reused: Any  #: int64[items], operands (bits) that each loop reuses
+    rank: Any  #: int64[MAX_RANKS]
+    same: Any  #: int32[...], by label, those of a kind behind those of the kind before: number of the label itself
+    given: Any  #: int32[...], of the label that stands for it in the lattice above, -1: none
+    near: Any  #: int32[...], of that in another row
+    next: Any  #: int32[...], of that which a cut leads to
+    found: Any  #: int32[...], by combination of labels, the one that it leads to
 
 
 @allocating
-def no_rows(layouts):
+def no_rows(shapes):
     """Where there is no lattice above."""
-    return Rows(np.empty(0, np.int64), np.empty(0, np.int64), layouts)
+    none = np.empty(0, np.int64)
+    return Rows(none, none, np.empty((0, 0), np.int32), np.empty((0, 0), np.int32), shapes, np.empty((0, 0), np.uint64))
 
 
 @allocating
-def count_rows(problem, rules, table, situations, part, layouts, given, digits, counts, used, control):
+def count_rows(problem, rules, table, situations, steps, part, shapes, occur, given, digits, counts, used, control):
     """Count the ways to go on from each state.
 
     Args:
+        occur: uint64[S, words], see ``Sets``.
         given: Rows of the lattice above; with no rows: there is none.
         digits: at most.
         counts: uint64[...], memory for the counts, with ``used`` of them taken.
@@ -67,19 +75,27 @@ def count_rows(problem, rules, table, situations, part, layouts, given, digits, 
     """
     total, items = part.successor.shape
     reuse_bits = situations.reuse_bits
-    rows = Rows(np.zeros(total * reuse_bits, np.int64), np.zeros(total * reuse_bits, np.int64), layouts)
-    needed = used
-    for s in range(total):
-        if part.used[s]:
-            layout = layouts.of[s]
-            needed += reuse_bits * digits * (layouts.first_count[layout + 1] - layouts.first_count[layout])
+    labels = np.zeros((total, steps.kinds + 1), np.int32)
+    block = np.zeros((total, situations.kind.shape[0] + 1), np.int32)
+    most_labels, most_combinations = _size_rows(situations, steps, part.used, shapes, occur, labels, block)
+    needed = used + reuse_bits * digits * block[:, -1].sum()
     if counts.size < needed:
         larger = np.empty(needed, np.uint64)
         larger[:used] = counts[:used]
         counts = larger
+    rows = Rows(
+        np.zeros(total * reuse_bits, np.int64), np.zeros(total * reuse_bits, np.int64), labels, block, shapes, occur
+    )
+    scratch = Scratch(
+        np.empty(MAX_RANKS, np.int64),
+        np.empty(most_labels, np.int32),
+        np.empty(most_labels, np.int32),
+        np.empty(most_labels, np.int32),
+        np.empty(most_labels, np.int32),
+        np.empty(most_combinations, np.int32),
+    )
     done, reused_last = 0, 0
     reused = np.zeros(items, np.int64)
-    restrict = rules.weights_once != 0 or reuse_bits > 1
     for o in range(3):
         done += situations.step[o] * (problem.levels[o] - 1)
         if rules.stationary[o, problem.levels[o] - 1] != 0:
@@ -87,92 +103,94 @@ def count_rows(problem, rules, table, situations, part, layouts, given, digits, 
         for item in range(items):
             if problem.relevance[o, part.item_dim[item]] == IRRELEVANT:
                 reused[item] |= situations.reuse[o]
-    for e in range(situations.possible.size):
-        for d in range(N_DIMS):
-            restrict |= not situations.open_loop[e, d]
-    ruled = Rules(restrict, done, reused_last, reused)
     used = _fill_rows(
-        problem, ruled, table, situations, part, rows, given, digits, counts, used, np.empty(MAX_RANKS, np.int64),
+        problem, table, situations, steps, part, rows, given, reused, done, reused_last, digits, counts, used, scratch,
         control,
     )  # fmt: skip
     return rows, counts, used
 
 
+@leaf
+def _size_rows(situations, steps, used, shapes, occur, labels, block):
+    """Fill the labels and blocks of each state.
+
+    Returns:
+        The most labels of a state, the most combinations of a family's.
+    """
+    most_labels, most_combinations = 1, 1
+    for s in range(used.size):
+        if not used[s]:
+            continue
+        for kind in range(steps.kinds):
+            labels[s, kind + 1] = labels[s, kind]
+            for word in range(steps.first_word[kind], steps.first_word[kind + 1]):
+                labels[s, kind + 1] += count_bits(occur[s, word])
+        most_labels = max(most_labels, np.int64(labels[s, -1]))
+        first = shapes.first[shapes.of[s]]
+        for family in range(first.size - 1):
+            combinations = 1
+            for kind in situations.kind[family]:
+                combinations *= _number(labels[s], kind)
+            most_combinations = max(most_combinations, combinations)
+            block[s, family + 1] = block[s, family] + combinations * (first[family + 1] - first[family])
+    return most_labels, most_combinations
+
+
 @kernel
-def _fill_rows(problem, ruled, table, situations, part, rows, given, digits, counts, used, ranks, control):
+def _fill_rows(
+    problem, table, situations, steps, part, rows, given, reused, done, reused_last, digits, counts, used, scratch,
+    control,
+):  # fmt: skip
     """Fill the rows, from the last state inwards.
 
     Args:
-        ruled: Rules.
-        ranks: int64[MAX_RANKS], working memory.
+        reused: int64[items], operands (bits) that each loop reuses.
+        done: the situation with all cuts.
+        reused_last: operands (bits) that the last loop must reuse.
+        scratch: Scratch.
 
     Returns:
         How much of the memory for counts is taken.
     """
     total, items = part.successor.shape
-    reuse_bits, layouts, above = situations.reuse_bits, rows.layouts, given.layouts
-    has_given, plain = given.start.size > 0, not (ruled.restrict or situations.combined)
+    reuse_bits, shapes = situations.reuse_bits, rows.shapes
     for s in range(total - 1, -1, -1):
         if not part.used[s]:
             continue
         if control[0] != 0:
             break
-        layout = np.int64(layouts.of[s])
-        first, stop = layouts.first_count[layout], layouts.first_count[layout + 1]
-        own, length = layouts.own[layout], stop - first
-        cuts, cuts_stop = layouts.first_cut[layout], layouts.first_cut[layout + 1]
-        _read_ranks(problem, part.rank_of, part.content_state, part.cut_at, s, ranks)
+        shape, above = np.int64(shapes.of[s]), np.int64(-1)
+        length = np.int64(rows.block[s, -1])
+        _read_ranks(problem, part.rank_of, part.content_state, part.cut_at, s, scratch.rank)
+        _match_labels(steps.first_word, rows.occur[s], rows.occur[s], scratch.same)
+        if given.start.size > 0:
+            above = part.shared_state[s]
+            _match_labels(steps.first_word, rows.occur[s], given.occur[above], scratch.given)
         for last in range(reuse_bits):
             depth = 1
             for item in range(items):
                 if part.successor[s, item] >= 0:
-                    depth = max(depth, rows.digits[part.successor[s, item] * reuse_bits + ruled.reused[item]])
-            if has_given:
-                depth = max(depth, given.digits[part.shared_state[s] * reuse_bits + last])
+                    depth = max(depth, rows.digits[part.successor[s, item] * reuse_bits + reused[item]])
+            if above >= 0:
+                depth = max(depth, given.digits[above * reuse_bits + last])
             counts[used : used + depth * length] = 0
             for item in range(items):
                 t = part.successor[s, item]
-                row = t * reuse_bits + ruled.reused[item]
+                row = t * reuse_bits + reused[item]
                 if t < 0 or rows.digits[row] == 0:
                     continue
-                if plain and layouts.of[t] == layout:
-                    _add_counts(counts, used, rows.start[row], own, rows.digits[row], length)
-                elif plain:
-                    there = np.int64(layouts.of[t])
-                    source = layouts.first_count[there]
-                    _add_columns(
-                        layouts.column, layouts.base, first, own, length, layouts.column, source, layouts.own[there],
-                        layouts.first_count[there + 1] - source, counts, used, rows.start[row], rows.digits[row],
-                    )  # fmt: skip
-                else:
-                    d = part.item_dim[item]
-                    _add_row(problem, situations, part, table, layouts, counts, used, s, d, layouts, t, rows.start[row],
-                             rows.digits[row])  # fmt: skip
-            if has_given:
-                t = part.shared_state[s]
-                row = t * reuse_bits + last
-                if plain:
-                    there = np.int64(above.of[t])
-                    source, source_stop = above.first_count[there], above.first_count[there + 1]
-                    _add_columns(
-                        layouts.column, layouts.base, first + own, length - own, length, above.column, source,
-                        source_stop - source, source_stop - source, counts, used + own, given.start[row],
-                        given.digits[row],
-                    )  # fmt: skip
-                else:
-                    _add_row(problem, situations, part, table, layouts, counts, used, s, -1, above, t, given.start[row],
-                             given.digits[row])  # fmt: skip
-            position = layouts.position[layout, ruled.done]
-            if s == total - 1 and last & ruled.reused_last == ruled.reused_last and position >= 0 and own == length:
-                counts[used + position] = 1
-            if plain:
-                _follow_cuts(
-                    situations.cut, layouts.cut, cuts, cuts_stop, ranks, table, layouts.label,
-                    layouts.first_label[layout], layouts.labels[layout], counts, used, length, depth,
+                pair = shapes.pair[shape, shapes.of[t], part.item_dim[item]]
+                _match_labels(steps.first_word, rows.occur[s], rows.occur[t], scratch.near)
+                _add_row(
+                    situations.kind, rows.labels[s], rows.labels[t], shapes.first[shape],
+                    shapes.first[shapes.of[t]], rows.block[s], rows.block[t], shapes.alike[pair], shapes.source[pair],
+                    scratch, counts, used, depth, rows.start[row], rows.digits[row],
                 )  # fmt: skip
-            else:
-                _follow_cuts_by_rules(situations, table, layouts, layout, ranks, last, counts, used, length, depth)
-            depth = _carry(counts, used, length, depth, digits)
+            position = shapes.position[shape, done]
+            if s == total - 1 and last & reused_last == reused_last and position >= 0:
+                counts[used + (rows.block[s, situations.family[done]] + position) * depth] = 1
+            _follow_cuts(table, situations, steps, rows, given, s, shape, above, last, scratch, counts, used, depth)
+            depth = _carry(counts[used:], length, depth, digits)
             rows.start[s * reuse_bits + last], rows.digits[s * reuse_bits + last] = used, depth
             used += depth * length
     return used
@@ -181,11 +199,11 @@ def _fill_rows(problem, ruled, table, situations, part, rows, given, digits, cou
 @kernel
 def look_up(rows, situations, counts, s, e, digit):
     """A digit of the count of a state, with no loop reused by the last one, in a situation without labels."""
-    layout, row = np.int64(rows.layouts.of[s]), s * situations.reuse_bits
-    if layout < 0 or digit >= rows.digits[row] or rows.layouts.position[layout, e] < 0:
+    shape, row = np.int64(rows.shapes.of[s]), s * situations.reuse_bits
+    if shape < 0 or digit >= rows.digits[row] or rows.shapes.position[shape, e] < 0:
         return np.uint64(0)
-    length = rows.layouts.first_count[layout + 1] - rows.layouts.first_count[layout]
-    return counts[rows.start[row] + digit * length + rows.layouts.position[layout, e]]
+    place = np.int64(rows.block[s, situations.family[e]] + rows.shapes.position[shape, e])
+    return counts[rows.start[row] + place * rows.digits[row] + digit]
 
 
 @kernel
@@ -201,211 +219,228 @@ def _read_ranks(problem, rank_of, content_state, cut_at, s, ranks):
 
 
 @leaf
-def _carry(counts, start, length, depth, digits):
-    """Keep every digit of a row but the last within its bits; returns how many digits it has then."""
-    row = counts[start:]
-    if depth < digits:
-        last, above = row[(depth - 1) * length : depth * length], np.uint64(0)
-        for k in range(length):
-            above |= last[k]
-        if depth > 1 or above >> np.uint64(DIGIT_BITS) != 0:
-            row[depth * length : (depth + 1) * length] = 0
-            depth += 1
-    for digit in range(depth - 1):
-        here, more = row[digit * length : (digit + 1) * length], row[(digit + 1) * length : (digit + 2) * length]
-        for k in range(length):
-            more[k] += here[k] >> np.uint64(DIGIT_BITS)
-            here[k] &= np.uint64((1 << DIGIT_BITS) - 1)
-    while depth > 0:
-        last, any_bit = row[(depth - 1) * length : depth * length], np.uint64(0)
-        for k in range(length):
-            any_bit |= last[k]
-        if any_bit != 0:
-            break
-        depth -= 1
-    return depth
+def _match_labels(first_word, here, there, near):
+    """Find the label of another state that stands for each label of a state: the largest that is no larger.
+
+    Args:
+        first_word: int64[kinds + 1], see ``Steps``.
+        here, there: uint64[words], the labels.
+        near: int32[...], numbers within the kind, filled; -1: there is none.
+    """
+    n = 0
+    for kind in range(first_word.size - 1):
+        before = -1
+        for word in range(first_word[kind], first_word[kind + 1]):
+            rest, others = here[word], there[word]
+            while rest != 0:
+                up_to = rest ^ (rest - np.uint64(1))
+                near[n] = before + count_bits(others & up_to)
+                n += 1
+                rest &= ~up_to
+            before += count_bits(others)
 
 
 @leaf
-def _add_counts(counts, to, source, number, digits, length):
-    """Add counts one behind the other to others; digits lie ``length`` apart."""
-    for digit in range(digits):
-        here, there = counts[to + digit * length :], counts[source + digit * length :]
-        for k in range(number):
-            here[k] += there[k]
-
-
-@leaf
-def _add_columns(
-    column, base, first, number, length, source_column, source_first, source_number, source_length, counts, to, source,
+def _add_row(
+    kinds, labels, their_labels, first, their_first, block, their_block, alike, source, scratch, counts, to, depth, start,
     digits,
 ):  # fmt: skip
-    """Add a row to another one, each count to that of the same situation with the same label, or the smallest larger.
+    """Add a row to the one that begins at ``to``: what one more loop leads to.
 
     Args:
-        column, base: int32[...], see ``Layouts``; ``number`` of them from ``first`` on are those at hand.
-        length: counts of the row; digits lie so far apart.
-        source_...: the same of the row to be added.
-        to, source: where the counts begin.
+        kinds: int64[families, n], see ``Situations``.
+        labels, their_labels, block, their_block: int32[kinds + 1], int32[families + 1], see ``Rows``.
+        first, their_first: int64[families + 1], see ``Shapes``.
+        alike, source: bool[families], int32[E], see ``Shapes``, of this pair.
+        depth, digits: of the counts of this row, and of the other one, which begins at ``start``.
     """
-    if source_number == 0:
-        return
-    j, stop = 0, source_number - 1
-    columns, bases, sources = column[first:], base[first:], source_column[source_first:]
-    here, there = counts[to:], counts[source:]
-    for k in range(number):
-        wanted = columns[k]
-        if j < stop:
-            j += np.int64(sources[j + 1] <= wanted)  # most often one step, which needs no guess
-        while j < stop and sources[j + 1] <= wanted:
-            j += 1
-        found = sources[j]
-        there_is = np.uint64(0) - np.uint64((found <= wanted) & (found >= bases[k]))
-        here[k] += there[j] & there_is
-        for digit in range(1, digits):
-            here[digit * length + k] += there[digit * source_length + j] & there_is
+    for family in range(kinds.shape[0]):
+        if block[family + 1] == block[family] or their_block[family + 1] == their_block[family]:
+            continue
+        number, found = np.int64(1), scratch.found
+        if kinds.shape[1] == 1 and kinds[family, 0] >= 0:  # most often
+            number, found = _number(labels, kinds[family, 0]), scratch.near[labels[kinds[family, 0]] :]
+        else:
+            number = _combine(kinds, family, family, labels, their_labels, scratch.near, -1, scratch.next, found)
+        width, their_width = first[family + 1] - first[family], their_first[family + 1] - their_first[family]
+        here, there = to + block[family] * depth, start + their_block[family] * digits
+        if alike[family] and depth == digits:
+            size, a = width * depth, 0
+            while a < number:
+                begin, following = a, np.int64(found[a])
+                a += 1
+                if following < 0:
+                    continue
+                while a < number and found[a] == following + (a - begin):
+                    a += 1
+                own, more = counts[here + begin * size :], counts[there + following * size :]
+                for k in range((a - begin) * size):
+                    own[k] += more[k]
+            continue
+        for a in range(number):
+            if found[a] < 0:
+                continue
+            for i in range(width):
+                place = source[first[family] + i]
+                if place >= 0:
+                    own = counts[here + (a * width + i) * depth :]
+                    more = counts[there + (found[a] * their_width + place) * digits :]
+                    for digit in range(digits):
+                        own[digit] += more[digit]
+
+
+@formula
+def _number(labels, kind):
+    """Labels of a kind, -1: none."""
+    return np.int64(labels[kind + 1] - labels[kind]) if kind >= 0 else 1
+
+
+@kernel
+def _combine(kinds, family, next_family, labels, next_labels, near, memory, after_cut, found):
+    """Find the combination of labels of a family that each of another one leads to.
+
+    Args:
+        kinds: int64[families, n].
+        labels, next_labels: int32[kinds + 1], of the two rows, see ``Rows``.
+        near: int32[...], what each label leads to, those of a kind behind those of the kind before.
+        memory: number of the memory at which a cut makes the one family the other, -1: none with labels.
+        after_cut: int32[...], what the labels of that one lead to instead.
+        found: int32[...], filled; -1: there is none.
+
+    Returns:
+        How many combinations there are.
+    """
+    number = 1
+    found[0] = 0
+    for i in range(kinds.shape[1]):
+        kind, next_kind = kinds[family, i], kinds[next_family, i]
+        if kind < 0 and i != memory:
+            continue
+        first = np.int64(labels[kind]) if kind >= 0 else 0
+        more, stride = _number(labels, kind), _number(next_labels, next_kind)
+        for a in range(number - 1, -1, -1):
+            combination = np.int64(found[a])
+            for b in range(more - 1, -1, -1):
+                label = np.int64(after_cut[b] if i == memory else near[first + b])
+                found[a * more + b] = combination * stride + label if combination >= 0 and label >= 0 else -1
+        number *= more
+    return number
 
 
 @leaf
-def _follow_cuts(
-    all_cuts, cut, begin, end, ranks, table, label_of, first_label, labels, counts, start, length, depth
-):  # fmt: skip
+def _follow_cuts(table, situations, steps, rows, given, s, shape, above, last, scratch, counts, start, depth):
     """Add what cuts at a state lead to, in the row that begins at ``start``.
 
     Args:
-        all_cuts: see ``Situations``.
-        cut, begin, end: those of the layout.
-        label_of, first_label, labels: its labels.
-        length: of the row.
-    """
-    for n in range(begin, end):
-        rank = ranks[cut[n, PLACE]]
-        if rank < 0:
-            continue
-        here, there = start + np.int64(cut[n, HERE]), start + np.int64(cut[n, THERE])
-        number = np.int64(cut[n, COUNTS])
-        if number == 1 and depth == 1:
-            counts[here] += counts[there]
-            continue
-        if number > 0:
-            for digit in range(depth):
-                own, more = counts[here + digit * length :], counts[there + digit * length :]
-                for a in range(number):
-                    own[a] += more[a]
-            continue
-        static = all_cuts[cut[n, WHICH]]
-        kind, next_kind = static[KIND], static[NEXT_KIND]
-        following = static[FIRST] + rank * static[STRIDE]
-        found, last = 0, 0
-        if next_kind >= 0:
-            found, last = -1, labels[next_kind] - 1
-        number, next_label = 1, table[following:]
-        here_label, there_label = label_of, label_of
-        if kind >= 0:
-            number, here_label = np.int64(labels[kind]), label_of[first_label[kind] :]
-        if next_kind >= 0:
-            there_label = label_of[first_label[next_kind] :]
-        own, more = counts[here:], counts[there:]
-        for a in range(number):
-            label = np.int64(next_label[here_label[a] if kind >= 0 else 0])
-            while found < last and there_label[found + 1] <= label:
-                found += 1
-            if label >= 0 and found >= 0:
-                for digit in range(depth):
-                    own[digit * length + a] += more[digit * length + found]
-
-
-# What follows is the same where rules forbid loops, or where labels of several memories combine.
-
-
-@kernel
-def _add_row(problem, situations, part, table, layouts, counts, to, s, d, sources, t, source, digits):
-    """Add a row to that which begins at ``to``: what one more loop leads to, or what is given of a state.
-
-    Args:
-        layouts, s: of the row.
-        d: dimension of the loop, -1: there is none, what is read from the lattice above is added.
-        sources, t, source: layouts of the other row, its state, where it begins.
-    """
-    layout, source_layout = np.int64(layouts.of[s]), np.int64(sources.of[t])
-    length = layouts.first_count[layout + 1] - layouts.first_count[layout]
-    source_length = sources.first_count[source_layout + 1] - sources.first_count[source_layout]
-    for i in range(layouts.first_entry[layout], layouts.first_entry[layout + 1]):
-        e = layouts.situation[i]
-        here, there = np.int64(layouts.position[layout, e]), -1
-        if d < 0:
-            if here >= layouts.own[layout]:
-                there = np.int64(sources.position[source_layout, e])
-        elif here < layouts.own[layout] and situations.open_loop[e, d]:
-            if part.weights_remain[s] and situations.placed[e, W] > 0 and problem.relevance[W, d] != IRRELEVANT:
-                continue
-            there = np.int64(sources.position[source_layout, e - e % situations.reuse_bits])
-        if there >= 0:
-            _add_situation(
-                situations, layouts, layout, e, sources, source_layout, e, -1, -1, table, counts,
-                to + here, length, source + there, source_length, digits,
-            )  # fmt: skip
-
-
-@kernel
-def _follow_cuts_by_rules(situations, table, layouts, layout, ranks, last, counts, start, length, depth):
-    """Add what cuts at a state lead to, in the row that begins at ``start``.
-
-    Args:
+        shape: of the state.
+        above: the state of the lattice above, -1: there is none.
         last: operands (bits) that the last loop reused.
+        depth: digits of each count.
     """
-    for n in range(layouts.first_cut[layout], layouts.first_cut[layout + 1]):
-        cut = situations.cut[layouts.cut[n, WHICH]]
-        rank = ranks[cut[RANK]]
-        following, there = cut[FOLLOWING], layouts.cut[n, THERE]
-        if cut[REUSE] & ~last != 0:
-            following, there = cut[FOLLOWING] | cut[REUSE], layouts.cut[n, THERE_REUSED]
-        if rank >= 0 and there >= 0:
-            _add_situation(
-                situations, layouts, layout, cut[SITUATION], layouts, layout, following, cut[MEMORY],
-                cut[FIRST] + rank * cut[STRIDE], table, counts, start + layouts.cut[n, HERE], length, start + there,
-                length, depth,
-            )  # fmt: skip
+    cuts, kinds = rows.shapes.cut, situations.kind
+    labels, first, block = rows.labels[s], rows.shapes.first[shape], rows.block[s]
+    their_shape, their_row = np.int64(-1), above * situations.reuse_bits + last
+    if above >= 0:
+        their_shape = np.int64(given.shapes.of[above])
+    which, number, width, their_width = np.int64(-1), np.int64(0), np.int64(0), np.int64(0)
+    here, there, digits, leaves = np.int64(0), np.int64(0), depth, False
+    for n in range(rows.shapes.first_cut[shape], rows.shapes.first_cut[shape + 1]):
+        group = situations.group[cuts[n, WHICH]]
+        if cuts[n, WHICH] != which:
+            which = np.int64(cuts[n, WHICH])
+            rank = scratch.rank[group[PLACE]]
+            family, following = group[FAMILY], group[NEXT_FAMILY]
+            leaves = group[LEAVES] != 0
+            if rank < 0 or (leaves and given.digits[their_row] == 0):
+                number = 0
+                continue
+            width = first[family + 1] - first[family]
+            here = start + block[family] * depth
+            if leaves:
+                number = _combine(kinds, family, following, labels, given.labels[above], scratch.given, -1,
+                                  scratch.next, scratch.found)  # fmt: skip
+                their_width = given.shapes.first[their_shape, following + 1] - given.shapes.first[their_shape, following]
+                digits = given.digits[their_row]
+                there = given.start[their_row] + given.block[above, following] * digits
+            else:
+                if group[MEMORY] >= 0:
+                    _follow_labels(table, steps, kinds, group, rank, rows.occur[s], labels, scratch.next)
+                number = _combine(kinds, family, following, labels, labels, scratch.same, group[MEMORY], scratch.next,
+                                  scratch.found)  # fmt: skip
+                their_width = first[following + 1] - first[following]
+                digits = depth
+                there = start + block[following] * depth
+        place = np.int64(cuts[n, THERE if group[REUSE] & ~last == 0 else THERE_REUSED])
+        if leaves and place >= 0:
+            place = np.int64(given.shapes.position[their_shape, place])
+        if place < 0:
+            continue
+        own, more = counts[here + cuts[n, HERE] * depth :], counts[there + place * digits :]
+        for a in range(number):
+            if scratch.found[a] >= 0:
+                for digit in range(digits):
+                    own[a * width * depth + digit] += more[scratch.found[a] * their_width * digits + digit]
 
 
 @kernel
-def _add_situation(
-    situations, layouts, layout, e, sources, source_layout, following, memory, next_label, table, counts, here, length,
-    there, source_length, digits,
-):  # fmt: skip
-    """Add the counts of a situation to those of another.
+def _follow_labels(table, steps, kinds, group, rank, occur, labels, following):
+    """Find the label that stands for what each label at a memory becomes by a cut there.
 
     Args:
-        memory: number of the memory at which a cut makes the one the other, -1: none that has labels.
-        next_label: where the next labels of that begin in the table.
-        here, there: where the counts begin; digits lie ``length`` and ``source_length`` apart.
+        group: int64[GROUP_FIELDS], of the cut.
+        rank: of what is cut.
+        occur: uint64[words], labels of the state; ``labels``: int32[kinds + 1], see ``Rows``.
+        following: int32[...], filled.
     """
-    combinations = 1
-    for kind in situations.kind[e]:
-        combinations *= layouts.labels[layout, kind] if kind >= 0 else 1
-    for a in range(combinations):
-        rest, source, stride = a, 0, 1
-        for i in range(situations.labelled.size - 1, -1, -1):
-            kind, next_kind = situations.kind[e, i], situations.kind[following, i]
-            label = 0
-            if kind >= 0:
-                number = layouts.labels[layout, kind]
-                label = np.int64(layouts.label[layouts.first_label[layout, kind] + rest % number])
-                rest //= number
-            if i == memory:
-                label = np.int64(table[next_label + label])
-            found = 0 if label >= 0 else -1
-            if next_kind >= 0:
-                first, found = sources.first_label[source_layout, next_kind], -1
-                while found + 1 < sources.labels[source_layout, next_kind] and (
-                    sources.label[first + found + 1] <= label
-                ):
-                    found += 1
-            if found < 0:
-                source = -1
-            if source >= 0 and next_kind >= 0:
-                source += found * stride
-                stride *= sources.labels[source_layout, next_kind]
-        if source >= 0:
-            for digit in range(digits):
-                counts[here + digit * length + a] += counts[there + digit * source_length + source]
+    kind, next_kind = kinds[group[FAMILY], group[MEMORY]], kinds[group[NEXT_FAMILY], group[MEMORY]]
+    next_label = table[group[FIRST] + rank * group[STRIDE] :]
+    n, word, rest = 0, np.int64(0), np.uint64(0)
+    if kind >= 0 and labels[kind + 1] > labels[kind]:
+        word, rest = steps.first_word[kind], occur[steps.first_word[kind]]
+    while n < _number(labels, kind):
+        label = np.int64(0)
+        if kind >= 0:
+            while rest == 0:
+                word += 1
+                rest = occur[word]
+            low = rest ^ (rest - np.uint64(1))
+            label = 64 * (word - steps.first_word[kind]) + count_bits(low) - 1
+            rest &= ~low
+        label = np.int64(next_label[label])
+        found = np.int64(0 if label >= 0 else -1)
+        if label >= 0 and next_kind >= 0:
+            first, found = steps.first_word[next_kind], np.int64(-1)
+            for each in range(first, first + (label >> 6)):
+                found += count_bits(occur[each])
+            found += count_bits(occur[first + (label >> 6)] & (~np.uint64(0) >> np.uint64(63 - (label & 63))))
+        following[n] = found
+        n += 1
+
+
+@leaf
+def _carry(row, length, depth, digits):
+    """Keep every digit of a row but the last within its bits; returns how many digits it has then, 0: all counts are 0.
+
+    Args:
+        row: uint64[...], ``length`` counts.
+        depth: their digits so far; ``digits``: at most.
+    """
+    mask, every, above = np.uint64((1 << DIGIT_BITS) - 1), np.uint64(0), np.uint64(0)
+    for k in range(length):
+        count = row[k * depth :]
+        for digit in range(depth - 1):
+            count[digit + 1] += count[digit] >> np.uint64(DIGIT_BITS)
+            count[digit] &= mask
+            every |= count[digit]
+        above |= count[depth - 1]
+    if every | above == 0:
+        return 0
+    if depth == digits or above >> np.uint64(DIGIT_BITS) == 0:
+        return depth
+    for k in range(length - 1, -1, -1):
+        count, wider = row[k * depth :], row[k * (depth + 1) :]
+        wider[depth] = count[depth - 1] >> np.uint64(DIGIT_BITS)
+        wider[depth - 1] = count[depth - 1] & mask
+        for digit in range(depth - 2, -1, -1):
+            wider[digit] = count[digit]
+    return depth + 1

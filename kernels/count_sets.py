@@ -5,7 +5,7 @@ of one label but not that of the next smaller one, they lead to as many. So at e
 at which the number of ways rises. Each label stands for the same as the largest that matters and is no larger; below
 the smallest there is no way at all. Of these, only those *occur* which cuts at states further in leave.
 
-Sets of labels are bits: those of each kind (see ``Situations``) lie behind those of the kind before.
+Sets of labels are bits: those of each kind (see ``Situations``) begin at a word of their own.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Steps(NamedTuple):
     """How cuts lead from label to label, of kinds that there are."""
 
     kinds: Any  #: 8 times the number of memories with labels
-    first_bit: Any  #: int64[kinds + 1], where the bits of each kind begin
-    first_of: Any  #: int64[bits], where the bits of the same kind begin
+    first_word: Any  #: int64[kinds + 1], where the bits of each kind begin
+    first_of: Any  #: int64[words], the first word of the same kind
     cut: Any  #: int64[n, 8]: kind before (-1: no operand is cut there), kind after (-1: all are), operand, level, where
     #: the next labels begin in the table, how many labels there are before, where the smallest labels that
     #: lead to each next one begin, how many of these a rank has; in ascending order of the kinds
@@ -46,7 +46,7 @@ def list_steps(problem, contents, labels, table, situations):
     """List the cuts at memories with labels."""
     labelled = situations.labelled
     kinds = 8 * labelled.size
-    first_bit = np.zeros(kinds + 1, np.int64)
+    first_word = np.zeros(kinds + 1, np.int64)
     cut, n = np.empty((12 * labelled.size, 8), np.int64), 0
     smallest, used = np.empty(64, np.int32), 0
     for i in range(labelled.size):
@@ -59,7 +59,7 @@ def list_steps(problem, contents, labels, table, situations):
         for before in range(8):
             count = labels.count[memory, before]
             there_is = before & ~every == 0 and before != 0 and before != every
-            first_bit[8 * i + before + 1] = first_bit[8 * i + before] + (count if there_is else 0)
+            first_word[8 * i + before + 1] = first_word[8 * i + before] + ((count + 63) >> 6 if there_is else 0)
             if before & ~every != 0 or before == every:
                 continue
             for o in range(3):
@@ -93,10 +93,10 @@ def list_steps(problem, contents, labels, table, situations):
                             label += 1
                         smallest[used] = label if label < count else -1
                         used += 1
-    first_of = np.empty(first_bit[kinds], np.int64)
+    first_of = np.empty(first_word[kinds], np.int64)
     for kind in range(kinds):
-        first_of[first_bit[kind] : first_bit[kind + 1]] = first_bit[kind]
-    return Steps(kinds, first_bit, first_of, cut[:n], contents.partial, smallest)
+        first_of[first_word[kind] : first_word[kind + 1]] = first_word[kind]
+    return Steps(kinds, first_word, first_of, cut[:n], contents.partial, smallest)
 
 
 @allocating
@@ -106,7 +106,7 @@ def find_sets(table, part, steps, given):
     Args:
         given: Sets of the lattice above, which tell what matters; with no states: there is none.
     """
-    total, words = part.used.size, (steps.first_bit[steps.kinds] + 63) >> 6
+    total, words = part.used.size, steps.first_word[steps.kinds]
     sets = Sets(np.zeros((total, words), np.uint64), np.zeros((total, words), np.uint64), part.cut_at.copy())
     if given.ahead.size > 0:
         for s in range(total):
@@ -129,10 +129,11 @@ def no_sets():
 def _find_mattering(part, steps, sets, wanted):
     """Fill the levels that may end from each state on and, if these are wanted, the labels that matter."""
     total, items = part.successor.shape
-    matter, ahead, first_bit = sets.matter, sets.ahead, steps.first_bit
+    ahead, first_word = sets.ahead, steps.first_word
     for s in range(total - 1, -1, -1):
         if not part.used[s]:
             continue
+        matter = sets.matter[s]
         for item in range(items):
             t = part.successor[s, item]
             if t < 0 or not part.used[t]:
@@ -140,96 +141,92 @@ def _find_mattering(part, steps, sets, wanted):
             for o in range(3):
                 ahead[o, s] |= ahead[o, t]
             if wanted:
-                for word in range(matter.shape[1]):
-                    matter[s, word] |= matter[t, word]
+                more = sets.matter[t]
+                for word in range(matter.size):
+                    matter[word] |= more[word]
         if not wanted:
             continue
         for n in range(steps.cut.shape[0] - 1, -1, -1):
             before, after, o, level = steps.cut[n, 0], steps.cut[n, 1], steps.cut[n, 2], steps.cut[n, 3]
             if before < 0:
                 continue
+            of_kind = matter[first_word[before] : first_word[before + 1]]
             for partial in range(1 + steps.partial[o]):
                 rank = part.rank_of[o, level, partial, part.content_state[o, s]]
                 if rank < 0:
                     continue
                 smallest = steps.smallest[steps.cut[n, 6] + rank * steps.cut[n, 7] :]
                 if after < 0:
-                    _enter(matter, s, first_bit[before], smallest[0])
+                    _enter(of_kind, smallest[0])
                     continue
-                first, stop = first_bit[after], first_bit[after + 1]
-                for word in range(first >> 6, (stop + 63) >> 6):
-                    rest = bits_of(matter[s, word], word, first, stop)
+                following = matter[first_word[after] : first_word[after + 1]]
+                for word in range(following.size):
+                    rest = following[word]
                     while rest != 0:
-                        following = lowest_bit(rest) + 64 * word - first
+                        _enter(of_kind, smallest[lowest_bit(rest) + 64 * word])
                         rest &= rest - ONE
-                        _enter(matter, s, first_bit[before], smallest[following])
 
 
 @leaf
 def _find_occurring(table, part, steps, sets):
     """Fill the labels that occur."""
     total, items = part.successor.shape
-    matter, occur, first_bit = sets.matter, sets.occur, steps.first_bit
+    first_word = steps.first_word
     for s in range(total):
         if not part.used[s]:
             continue
+        matter, occur = sets.matter[s], sets.occur[s]
         for n in range(steps.cut.shape[0]):
             before, after, o, level = steps.cut[n, 0], steps.cut[n, 1], steps.cut[n, 2], steps.cut[n, 3]
             if after < 0:
                 continue
+            first = first_word[after]
             for partial in range(1 + steps.partial[o]):
                 rank = part.rank_of[o, level, partial, part.content_state[o, s]]
                 if rank < 0:
                     continue
                 following = table[steps.cut[n, 4] + rank * steps.cut[n, 5] :]
                 if before < 0:
-                    _enter_for(matter, occur, s, first_bit[after], following[0])
+                    _enter_for(matter, occur, first, following[0])
                     continue
-                first, stop = first_bit[before], first_bit[before + 1]
-                for word in range(first >> 6, (stop + 63) >> 6):
-                    rest = bits_of(occur[s, word], word, first, stop)
+                of_kind = occur[first_word[before] : first_word[before + 1]]
+                for word in range(of_kind.size):
+                    rest = of_kind[word]
                     while rest != 0:
-                        label = lowest_bit(rest) + 64 * word - first
+                        _enter_for(matter, occur, first, following[lowest_bit(rest) + 64 * word])
                         rest &= rest - ONE
-                        _enter_for(matter, occur, s, first_bit[after], following[label])
         for item in range(items):
             t = part.successor[s, item]
             if t < 0:
                 continue
-            for word in range(occur.shape[1]):
-                occur[t, word] |= occur[s, word] & matter[t, word]
-                rest = occur[s, word] & ~matter[t, word]
+            there, there_occur = sets.matter[t], sets.occur[t]
+            for word in range(occur.size):
+                bits = occur[word]
+                if bits == 0:
+                    continue
+                there_occur[word] |= bits & there[word]
+                rest = bits & ~there[word]
                 while rest != 0:
-                    bit = lowest_bit(rest) + 64 * word
+                    first = steps.first_of[word]
+                    _enter_for(there, there_occur, first, lowest_bit(rest) + 64 * (word - first))
                     rest &= rest - ONE
-                    _enter_for(matter, occur, t, steps.first_of[bit], bit - steps.first_of[bit])
 
 
 @formula
-def bits_of(bits, word, first, stop):
-    """Of a word of bits, those from ``first`` on and before ``stop``."""
-    if 64 * word < first:
-        bits &= ~np.uint64(0) << np.uint64(first - 64 * word)
-    if 64 * word + 64 > stop:
-        bits &= ~np.uint64(0) >> np.uint64(64 * word + 64 - stop)
-    return bits
-
-
-@formula
-def _enter(sets, s, first, label):
-    """Enter a label of the kind whose bits begin at ``first``, -1: none."""
+def _enter(of_kind, label):
+    """Enter a label in the words of its kind; -1: none."""
     if label >= 0:
-        sets[s, (first + label) >> 6] |= ONE << np.uint64((first + label) & 63)
+        of_kind[label >> 6] |= ONE << np.uint64(label & 63)
 
 
 @formula
-def _enter_for(matter, occur, s, first, label):
-    """Enter the label that stands for this one (-1: none) at a state, if there is one."""
+def _enter_for(matter, occur, first, label):
+    """Enter the label that stands for this one (-1: none) of the kind whose words begin at ``first``, if there is one."""
     if label >= 0:
-        word = (first + label) >> 6
-        rest = matter[s, word] & (~np.uint64(0) >> np.uint64(63 - ((first + label) & 63)))
-        while rest == 0 and word > first >> 6:
+        word = first + (label >> 6)
+        rest = matter[word] & (~np.uint64(0) >> np.uint64(63 - (label & 63)))
+        while rest == 0 and word > first:
             word -= 1
-            rest = matter[s, word]
-        if rest != 0 and 64 * word + highest_bit(rest) >= first:
-            occur[s, word] |= ONE << np.uint64(highest_bit(rest))
+            rest = matter[word]
+        if rest != 0:
+            occur[word] |= ONE << np.uint64(highest_bit(rest))

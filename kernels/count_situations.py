@@ -12,22 +12,27 @@ from .problem import IRRELEVANT, MAX_LEVELS, MAX_MEMORIES, N_DIMS, O, W
 DIGIT_BITS = 48  # 64 loops to go on with and 8 x 8 x 8 cuts at one point: at most 2**15 terms before carrying
 
 
-# A cut, from a situation to another.
-SITUATION, FOLLOWING = 0, 1
-RANK = 2  # where the rank is found that decides whether the cut fits, see ``rank_place``
+# Cuts from situations with alike labels to others with alike labels, which all do the same to these.
+PLACE = 0  # where the rank is found that decides whether the cut fits, see ``rank_place``
+FAMILY, NEXT_FAMILY = 1, 2
 REUSE = 3  # bit of the operand that the next loop must reuse, unless the last one did; 0: need not
-LEVEL, PARTIAL = 4, 5  # the level of the output that begins, and with which sums; level -1: whatever
-MEMORY = 6  # number of the memory among those with labels, -1: none of these
-KIND, NEXT_KIND = 7, 8  # of the labels before and after, see ``Situations.only_kind``
-FIRST, STRIDE = 9, 10  # where the next labels begin in the table, and how many there are of each rank
-CUT_FIELDS = 11
+MEMORY = 4  # number of the memory among those with labels, -1: none of these
+FIRST, STRIDE = 5, 6  # where the next labels begin in the table, and how many there are of each rank
+LEAVES = 7  # 1: from an inner situation to one that is none
+GROUP_FIELDS = 8
+
+# A cut, from a situation to another.
+GROUP, SITUATION, FOLLOWING = 0, 1, 2
+LEVEL, PARTIAL = 3, 4  # the level of the output that begins, and with which sums; level -1: whatever
+CUT_FIELDS = 5
 
 MAX_RANKS = 3 * MAX_LEVELS * 2
 
 
 class Situations(NamedTuple):
     """What has happened below a point of an order: cuts placed of each operand, precision of the level of the output in
-    progress, and operands whose tile the next loop must reuse (bits); each has a count for every label.
+    progress, and operands whose tile the next loop must reuse (bits); each has a count for every label. Those with
+    labels of the same kinds are a *family*.
 
     Where levels of an array are left out (``lowest``), the situations without a cut there are *inner* ones.
     """
@@ -40,12 +45,10 @@ class Situations(NamedTuple):
     inner: Any  #: bool[E]
     open_loop: Any  #: bool[E, 8], loop dimensions that the rules admit next
     labelled: Any  #: int64[n], shared memories that have labels
-    kind: Any  #: int64[E, n], which kind of label there is of each: 8 times its number + the operands cut there (bits);
-    #: -1: none, for none is cut there, or all are
-    only_kind: Any  #: int64[E], the only kind, -1: there is none, -2: there are several
-    first_column: Any  #: int64[E], number of the first of its counts among all that there may be, those of inner
-    #: situations first
-    combined: Any  #: whether labels of several memories combine
+    family: Any  #: int64[E]
+    kind: Any  #: int64[families, n], which kind of label there is of each: 8 times its number + the operands cut there
+    #: (bits); -1: none, for none is cut there, or all are
+    group: Any  #: int64[groups, GROUP_FIELDS]
     cut: Any  #: int64[cuts, CUT_FIELDS], in the order in which what they lead to is added up
 
 
@@ -109,52 +112,61 @@ def list_situations(problem, rules, labels, has_partial, lowest, top_partial):
                     open_loop[e, d] = False
     labelled = np.flatnonzero(labels.shared)
     number = np.full(MAX_MEMORIES, -1, np.int64)
-    kind, only_kind = np.full((total, labelled.size), -1, np.int64), np.full(total, -1, np.int64)
+    kind, families = np.full((total, labelled.size), -1, np.int64), 0
+    family = np.empty(total, np.int64)
     for i in range(labelled.size):
         number[labelled[i]] = i
-        for e in range(total):
-            if cut_there[e, labelled[i]] != 0:
-                kind[e, i] = 8 * i + cut_there[e, labelled[i]]
-                only_kind[e] = kind[e, i] if only_kind[e] == -1 else -2
-    first_column = np.zeros(total, np.int64)
-    columns = 0
-    for outer in range(2):
-        for e in range(total):
-            if possible[e] and inner[e] == (outer == 0):
-                first_column[e] = columns
-                counts = 1
-                for i in range(labelled.size):
-                    if cut_there[e, labelled[i]] != 0:
-                        counts *= labels.count[labelled[i], cut_there[e, labelled[i]]]
-                columns += counts
+    here = np.empty(labelled.size, np.int64)
+    for e in range(total):
+        for i in range(labelled.size):
+            cut = cut_there[e, labelled[i]]
+            here[i] = 8 * i + cut if cut != 0 else -1
+        family[e] = 0
+        while family[e] < families and not np.all(kind[family[e]] == here):
+            family[e] += 1
+        if family[e] == families:
+            kind[families] = here
+            families += 1
+    group, groups = np.empty((6 * total, GROUP_FIELDS), np.int64), 0
     cuts, n = np.empty((6 * total, CUT_FIELDS), np.int64), 0
     for turn in range(6):  # what comes last is added up first: cuts above the array, of the output, the last ones, ...
         o = 2 - turn % 3
         top = problem.levels[o] - 1
-        for e in range(total - 1, -1, -1):
-            level = placed[e, o]
-            if not possible[e] or level == top or (level < lowest[o]) != (turn >= 3):
+        for level in range(top - 1, -1, -1):
+            if (level < lowest[o]) != (turn >= 3):
                 continue
             memory = problem.chain[o, level]
-            partial = e // reuse_bits % 2 if o == O else 0
-            for next_partial in range(2 if o == O and has_partial else 1):
-                last = level + 1 == top
-                if o == O and last and top_partial >= 0 and next_partial != top_partial:
+            first_group, first_cut = groups, n
+            for e in range(total):
+                if not possible[e] or placed[e, o] != level:
                     continue
-                cut = cuts[n]
-                n += 1
-                cut[SITUATION], cut[FOLLOWING] = e, e + step[o]
-                cut[LEVEL], cut[PARTIAL] = -1, 0
-                if o == O:
-                    cut[FOLLOWING] += reuse_bits * ((0 if last else next_partial) - partial)
-                    if has_partial:
-                        cut[LEVEL], cut[PARTIAL] = level + 1, next_partial
-                cut[RANK] = rank_place(o, level, partial)
-                cut[REUSE] = reuse[o] if rules.stationary[o, level] != 0 else 0
-                cut[MEMORY] = number[memory]
-                cut[KIND], cut[NEXT_KIND] = only_kind[e], only_kind[cut[FOLLOWING]]
-                cut[FIRST] = labels.first[memory, cut_there[e, memory], o]
-                cut[STRIDE] = labels.count[memory, cut_there[e, memory]]
+                partial = e // reuse_bits % 2 if o == O else 0
+                for next_partial in range(2 if o == O and has_partial else 1):
+                    last = level + 1 == top
+                    if o == O and last and top_partial >= 0 and next_partial != top_partial:
+                        continue
+                    following = e + step[o]
+                    if o == O:
+                        following += reuse_bits * ((0 if last else next_partial) - partial)
+                    fields = group[groups]
+                    fields[PLACE] = rank_place(o, level, partial)
+                    fields[FAMILY], fields[NEXT_FAMILY] = family[e], family[following]
+                    fields[REUSE] = reuse[o] if rules.stationary[o, level] != 0 else 0
+                    fields[MEMORY] = number[memory]
+                    fields[FIRST] = labels.first[memory, cut_there[e, memory], o]
+                    fields[STRIDE] = labels.count[memory, cut_there[e, memory]]
+                    fields[LEAVES] = 1 if inner[e] and not inner[following] else 0
+                    same = first_group
+                    while not np.all(group[same] == fields):
+                        same += 1
+                    groups = max(groups, same + 1)
+                    cuts[n, GROUP], cuts[n, SITUATION], cuts[n, FOLLOWING] = same, e, following
+                    cuts[n, LEVEL], cuts[n, PARTIAL] = -1, 0
+                    if o == O and has_partial:
+                        cuts[n, LEVEL], cuts[n, PARTIAL] = level + 1, next_partial
+                    n += 1
+            by_group = first_cut + np.argsort(cuts[first_cut:n, GROUP], kind="mergesort")
+            cuts[first_cut:n] = cuts[by_group]
     return Situations(
         step,
         reuse,
@@ -164,10 +176,9 @@ def list_situations(problem, rules, labels, has_partial, lowest, top_partial):
         inner,
         open_loop,
         labelled,
-        kind,
-        only_kind,
-        first_column,
-        np.any(only_kind == -2),
+        family,
+        kind[:families],
+        group[:groups],
         cuts[:n],
     )
 
