@@ -11,7 +11,7 @@ import numpy as np
 
 from ._bits import count_bits
 from ._jit import allocating, formula, kernel, leaf
-from .count_shapes import HERE, THERE, THERE_REUSED, WHICH
+from .count_shapes import BEGIN, HERE, STOP, THERE, THERE_REUSED, WHICH
 from .count_situations import (
     DIGIT_BITS,
     FAMILY,
@@ -45,10 +45,10 @@ class Scratch(NamedTuple):
     """Working memory of one row."""
 
     rank: Any  #: int64[MAX_RANKS]
-    same: Any  #: int32[...], by label, those of a kind behind those of the kind before: number of the label itself
-    given: Any  #: int32[...], of the label that stands for it in the lattice above, -1: none
+    given: Any  #: int32[...], by label, those of a kind behind those of the kind before: number of the label that stands
+    #: for it in the lattice above, -1: none
     near: Any  #: int32[...], of that in another row
-    next: Any  #: int32[...], of that which a cut leads to
+    next: Any  #: int32[...], of that which a cut leads to, by label of one kind
     found: Any  #: int32[...], by combination of labels, the one that it leads to
 
 
@@ -88,7 +88,6 @@ def count_rows(problem, rules, table, situations, steps, part, shapes, occur, gi
     )
     scratch = Scratch(
         np.empty(MAX_RANKS, np.int64),
-        np.empty(most_labels, np.int32),
         np.empty(most_labels, np.int32),
         np.empty(most_labels, np.int32),
         np.empty(most_labels, np.int32),
@@ -162,7 +161,6 @@ def _fill_rows(
         shape, above = np.int64(shapes.of[s]), np.int64(-1)
         length = np.int64(rows.block[s, -1])
         _read_ranks(problem, part.rank_of, part.content_state, part.cut_at, s, scratch.rank)
-        _match_labels(steps.first_word, rows.occur[s], rows.occur[s], scratch.same)
         if given.start.size > 0:
             above = part.shared_state[s]
             _match_labels(steps.first_word, rows.occur[s], given.occur[above], scratch.given)
@@ -302,7 +300,7 @@ def _combine(kinds, family, next_family, labels, next_labels, near, memory, afte
     Args:
         kinds: int64[families, n].
         labels, next_labels: int32[kinds + 1], of the two rows, see ``Rows``.
-        near: int32[...], what each label leads to, those of a kind behind those of the kind before.
+        near: int32[...], what each label leads to, those of a kind behind those of the kind before; none: to itself.
         memory: number of the memory at which a cut makes the one family the other, -1: none with labels.
         after_cut: int32[...], what the labels of that one lead to instead.
         found: int32[...], filled; -1: there is none.
@@ -321,7 +319,11 @@ def _combine(kinds, family, next_family, labels, next_labels, near, memory, afte
         for a in range(number - 1, -1, -1):
             combination = np.int64(found[a])
             for b in range(more - 1, -1, -1):
-                label = np.int64(after_cut[b] if i == memory else near[first + b])
+                label = np.int64(b)
+                if i == memory:
+                    label = np.int64(after_cut[b])
+                elif near.size > 0:
+                    label = np.int64(near[first + b])
                 found[a * more + b] = combination * stride + label if combination >= 0 and label >= 0 else -1
         number *= more
     return number
@@ -333,53 +335,77 @@ def _follow_cuts(table, situations, steps, rows, given, s, shape, above, last, s
 
     Args:
         shape: of the state.
-        above: the state of the lattice above, -1: there is none.
+        above: the state of the lattice above.
         last: operands (bits) that the last loop reused.
         depth: digits of each count.
     """
-    cuts, kinds = rows.shapes.cut, situations.kind
-    labels, first, block = rows.labels[s], rows.shapes.first[shape], rows.block[s]
-    their_shape, their_row = np.int64(-1), above * situations.reuse_bits + last
-    if above >= 0:
-        their_shape = np.int64(given.shapes.of[above])
-    which, number, width, their_width = np.int64(-1), np.int64(0), np.int64(0), np.int64(0)
-    here, there, digits, leaves = np.int64(0), np.int64(0), depth, False
-    for n in range(rows.shapes.first_cut[shape], rows.shapes.first_cut[shape + 1]):
-        group = situations.group[cuts[n, WHICH]]
-        if cuts[n, WHICH] != which:
-            which = np.int64(cuts[n, WHICH])
-            rank = scratch.rank[group[PLACE]]
-            family, following = group[FAMILY], group[NEXT_FAMILY]
-            leaves = group[LEAVES] != 0
-            if rank < 0 or (leaves and given.digits[their_row] == 0):
-                number = 0
-                continue
-            width = first[family + 1] - first[family]
-            here = start + block[family] * depth
-            if leaves:
-                number = _combine(kinds, family, following, labels, given.labels[above], scratch.given, -1,
-                                  scratch.next, scratch.found)  # fmt: skip
-                their_width = given.shapes.first[their_shape, following + 1] - given.shapes.first[their_shape, following]
-                digits = given.digits[their_row]
-                there = given.start[their_row] + given.block[above, following] * digits
-            else:
-                if group[MEMORY] >= 0:
-                    _follow_labels(table, steps, kinds, group, rank, rows.occur[s], labels, scratch.next)
-                number = _combine(kinds, family, following, labels, labels, scratch.same, group[MEMORY], scratch.next,
-                                  scratch.found)  # fmt: skip
-                their_width = first[following + 1] - first[following]
-                digits = depth
-                there = start + block[following] * depth
-        place = np.int64(cuts[n, THERE if group[REUSE] & ~last == 0 else THERE_REUSED])
-        if leaves and place >= 0:
-            place = np.int64(given.shapes.position[their_shape, place])
-        if place < 0:
+    shapes, kinds = rows.shapes, situations.kind
+    labels, first, block = rows.labels[s], shapes.first[shape], rows.block[s]
+    for n in range(shapes.first_group[shape], shapes.first_group[shape + 1]):
+        group = situations.group[shapes.group[n, WHICH]]
+        family, following, memory = group[FAMILY], group[NEXT_FAMILY], group[MEMORY]
+        rank = scratch.rank[group[PLACE]]
+        if rank < 0 or block[family + 1] == block[family]:
             continue
-        own, more = counts[here + cuts[n, HERE] * depth :], counts[there + place * digits :]
+        cuts = shapes.cut[shapes.group[n, BEGIN] : shapes.group[n, STOP]]
+        width, here = first[family + 1] - first[family], start + block[family] * depth
+        if group[LEAVES] != 0:
+            row = above * situations.reuse_bits + last
+            number = _combine(kinds, family, following, labels, given.labels[above], scratch.given, -1, scratch.next,
+                              scratch.found)  # fmt: skip
+            _leave(given, situations, cuts, scratch.found[:number], above, row, following, group[REUSE] & ~last != 0,
+                   counts, here, width, depth)  # fmt: skip
+            continue
+        number, found = (block[family + 1] - block[family]) // width, scratch.found
+        if memory >= 0:
+            _follow_labels(table, steps, kinds, group, rank, rows.occur[s], labels, scratch.next)
+            if kinds.shape[1] == 1:
+                found = scratch.next
+            else:
+                _combine(kinds, family, following, labels, labels, scratch.near[:0], memory, scratch.next, found)
+        their_width, there = first[following + 1] - first[following], start + block[following] * depth
+        to = THERE if group[REUSE] & ~last == 0 else THERE_REUSED
         for a in range(number):
-            if scratch.found[a] >= 0:
+            label = a if memory < 0 else np.int64(found[a])
+            if label < 0:
+                continue
+            own, more = counts[here + a * width * depth :], counts[there + label * their_width * depth :]
+            if depth == 1:
+                for k in range(cuts.shape[0]):
+                    if cuts[k, to] >= 0:
+                        own[np.uint64(cuts[k, HERE])] += more[np.uint64(cuts[k, to])]
+                continue
+            for k in range(cuts.shape[0]):
+                for digit in range(depth if cuts[k, to] >= 0 else 0):
+                    own[cuts[k, HERE] * depth + digit] += more[cuts[k, to] * depth + digit]
+
+
+@kernel
+def _leave(given, situations, cuts, found, above, row, family, reuses, counts, here, width, depth):
+    """Add what cuts lead to that leave the levels of an array.
+
+    Args:
+        cuts: int32[n, 3], see ``Shapes``.
+        found: int32[combinations], of labels in the lattice above.
+        above, row: the state and the row there.
+        family: that the cuts lead to.
+        reuses: whether the next loop must reuse the tile.
+        here: where the counts begin that are added to; ``width`` for each combination of labels.
+    """
+    shape, digits = np.int64(given.shapes.of[above]), given.digits[row]
+    if digits == 0:
+        return
+    their_width = given.shapes.first[shape, family + 1] - given.shapes.first[shape, family]
+    there = given.start[row] + given.block[above, family] * digits
+    for k in range(cuts.shape[0]):
+        situation = cuts[k, THERE_REUSED if reuses else THERE]
+        place = np.int64(given.shapes.position[shape, situation]) if situation >= 0 else -1
+        for a in range(found.size if place >= 0 else 0):
+            if found[a] >= 0:
+                own = counts[here + (a * width + cuts[k, HERE]) * depth :]
+                more = counts[there + (found[a] * their_width + place) * digits :]
                 for digit in range(digits):
-                    own[a * width * depth + digit] += more[scratch.found[a] * their_width * digits + digit]
+                    own[digit] += more[digit]
 
 
 @kernel

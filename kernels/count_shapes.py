@@ -11,14 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._jit import allocating, kernel
+from ._jit import allocating, kernel, leaf
 from .count_situations import FOLLOWING, GROUP, LEAVES, LEVEL, PARTIAL, REUSE, SITUATION
 from .problem import IRRELEVANT, N_DIMS, O, W
 
-# A cut in a shape: its group (see ``Situations``), and the places of the situation, of the one that it leads to, and of
-# that with a tile which the next loop must reuse (-1: there is none). Where it leads out of the levels of an array: the
-# situation in place of the second.
-WHICH, HERE, THERE, THERE_REUSED = range(4)
+# Cuts of a group in a shape: which group (see ``Situations``), and where these begin and stop.
+WHICH, BEGIN, STOP = range(3)
+
+# One of them: the places of the situation, of the one that it leads to, and of that with a tile which the next loop must
+# reuse (-1: there is none). Where it leads out of the levels of an array: the situation in place of each of the latter.
+HERE, THERE, THERE_REUSED = range(3)
 
 
 class Shapes(NamedTuple):
@@ -27,8 +29,9 @@ class Shapes(NamedTuple):
     of: Any  #: int32[S], -1: not used
     first: Any  #: int64[n, families + 1], where the situations of each family begin among those of the shape
     position: Any  #: int32[n, E], place of each situation within its family, -1: not needed
-    first_cut: Any  #: int64[n + 1]
-    cut: Any  #: int32[cuts, 4]
+    first_group: Any  #: int64[n + 1]
+    group: Any  #: int64[groups, 3]
+    cut: Any  #: int32[cuts, 3]
     pair: Any  #: int32[n, n, 8], from a shape to another by a loop dimension, -1: there are no such states
     alike: Any  #: bool[pairs, families], whether each situation leads to that in the same place
     source: Any  #: int32[pairs, E], of each situation of the first shape: the place of what it leads to, -1: nothing
@@ -43,28 +46,17 @@ def list_shapes(problem, situations, chosen, lowest, part, ahead):
         lowest: int64[3], levels of each operand that belong to the array.
         ahead: uint8[3, S], see ``Sets``.
     """
-    total, items = part.successor.shape
+    total = part.used.size
     every = situations.possible.size
     families = situations.kind.shape[0]
-    of = np.full(total, -1, np.int32)
-    sample, number = np.empty(16, np.int64), 0  # a state of each shape
     lower = np.empty(3, np.uint8)
     for o in range(3):
         lower[o] = (1 << lowest[o]) - 1
-    before = 0
-    for s in range(total):
-        if not part.used[s]:
-            continue
-        if number == 0 or not _alike(part, ahead, lower, s, sample[before]):
-            before = 0
-            while before < number and not _alike(part, ahead, lower, s, sample[before]):
-                before += 1
-            if before == number:
-                if number == sample.size:
-                    sample = np.concatenate((sample, np.empty_like(sample)))
-                sample[number] = s
-                number += 1
-        of[s] = before
+    of = np.full(total, -1, np.int32)
+    sample = np.empty(16, np.int64)
+    while _find_shapes(part, ahead, lower, of, sample) > sample.size:
+        sample = np.empty(2 * sample.size, np.int64)
+    number = of.max() + 1
     first, position = np.zeros((number, families + 1), np.int64), np.full((number, every), -1, np.int32)
     for n in range(number):
         for e in range(every):
@@ -73,7 +65,8 @@ def list_shapes(problem, situations, chosen, lowest, part, ahead):
                 position[n, e] = first[n, family + 1]
                 first[n, family + 1] += 1
         first[n] = np.cumsum(first[n])
-    first_cut, cut, cuts = np.zeros(number + 1, np.int64), np.empty((number * situations.cut.shape[0], 4), np.int32), 0
+    first_group, group, groups = np.zeros(number + 1, np.int64), np.empty((number * situations.group.shape[0], 3), np.int64), 0
+    cut, cuts = np.empty((number * situations.cut.shape[0], 3), np.int32), 0
     for n in range(number):
         partial_at = np.int64(part.partial_at[sample[n]])
         for k in range(situations.cut.shape[0]):
@@ -82,24 +75,23 @@ def list_shapes(problem, situations, chosen, lowest, part, ahead):
                 continue
             if of_cut[LEVEL] >= 0 and (partial_at >> of_cut[LEVEL]) & 1 != of_cut[PARTIAL]:
                 continue
-            group = situations.group[of_cut[GROUP]]
+            leaves, reuse = situations.group[of_cut[GROUP], LEAVES] != 0, situations.group[of_cut[GROUP], REUSE]
             following = of_cut[FOLLOWING]
-            cut[cuts, WHICH], cut[cuts, HERE] = of_cut[GROUP], position[n, of_cut[SITUATION]]
-            cut[cuts, THERE] = following if group[LEAVES] != 0 else position[n, following]
+            cut[cuts, HERE] = position[n, of_cut[SITUATION]]
+            cut[cuts, THERE] = following if leaves else position[n, following]
             cut[cuts, THERE_REUSED] = -1
-            if group[REUSE] != 0:
-                following |= group[REUSE]
-                cut[cuts, THERE_REUSED] = following if group[LEAVES] != 0 else position[n, following]
-            if cut[cuts, THERE] >= 0 or cut[cuts, THERE_REUSED] >= 0:
-                cuts += 1
-        first_cut[n + 1] = cuts
-    pair, pairs = np.full((number, number, N_DIMS), -1, np.int32), 0
-    for s in range(total):
-        for item in range(items):
-            t = part.successor[s, item]
-            if of[s] >= 0 and t >= 0 and of[t] >= 0 and pair[of[s], of[t], part.item_dim[item]] < 0:
-                pair[of[s], of[t], part.item_dim[item]] = pairs
-                pairs += 1
+            if reuse != 0:
+                cut[cuts, THERE_REUSED] = following | reuse if leaves else position[n, following | reuse]
+            if cut[cuts, THERE] < 0 and cut[cuts, THERE_REUSED] < 0:
+                continue
+            if groups == first_group[n] or group[groups - 1, WHICH] != of_cut[GROUP]:
+                group[groups, WHICH], group[groups, BEGIN] = of_cut[GROUP], cuts
+                groups += 1
+            cuts += 1
+            group[groups - 1, STOP] = cuts
+        first_group[n + 1] = groups
+    pair = np.full((number, number, N_DIMS), -1, np.int32)
+    pairs = _find_pairs(part, of, pair)
     alike, source = np.ones((pairs, families), np.bool_), np.full((pairs, every), -1, np.int32)
     for here in range(number):
         for there in range(number):
@@ -120,7 +112,49 @@ def list_shapes(problem, situations, chosen, lowest, part, ahead):
                         following = position[there, e - e % situations.reuse_bits]
                     source[which, first[here, family] + place] = following
                     alike[which, family] &= following == place
-    return Shapes(of, first, position, first_cut, cut[:cuts], pair, alike, source)
+    return Shapes(of, first, position, first_group, group[:groups], cut[:cuts], pair, alike, source)
+
+
+@leaf
+def _find_shapes(part, ahead, lower, of, sample):
+    """Find out which states have the same shape.
+
+    Args:
+        lower: uint8[3], levels of the array (bits).
+        of: int32[S], filled.
+        sample: int64[...], a state of each shape, filled.
+
+    Returns:
+        How many shapes there are; with more than there is room for, not all are found.
+    """
+    number, shape = 0, 0
+    for s in range(of.size):
+        if not part.used[s]:
+            continue
+        if number == 0 or not _alike(part, ahead, lower, s, sample[shape]):  # most often it is that of the last one
+            shape = 0
+            while shape < number and not _alike(part, ahead, lower, s, sample[shape]):
+                shape += 1
+            if shape == sample.size:
+                return number + 1
+            if shape == number:
+                sample[number] = s
+                number += 1
+        of[s] = shape
+    return number
+
+
+@leaf
+def _find_pairs(part, of, pair):
+    """Number the pairs of shapes between which a loop leads; returns how many there are."""
+    pairs = 0
+    for s in range(of.size):
+        for item in range(part.item_dim.size):
+            t = part.successor[s, item]
+            if of[s] >= 0 and t >= 0 and of[t] >= 0 and pair[of[s], of[t], part.item_dim[item]] < 0:
+                pair[of[s], of[t], part.item_dim[item]] = pairs
+                pairs += 1
+    return pairs
 
 
 @kernel
