@@ -58,6 +58,9 @@ def list_shapes(problem, situations, chosen, lowest, part, ahead):
         sample = np.empty(2 * sample.size, np.int64)
     number = of.max() + 1
     first, position = np.zeros((number, families + 1), np.int64), np.full((number, every), -1, np.int32)
+    first_group = np.zeros(number + 1, np.int64)
+    group = np.empty((number * situations.group.shape[0], 3), np.int64)
+    cut, cuts = np.empty((number * situations.cut.shape[0], 3), np.int32), 0
     for n in range(number):
         for e in range(every):
             if chosen[e] and _needed(problem, situations, part, ahead, lower, sample[n], e):
@@ -65,54 +68,82 @@ def list_shapes(problem, situations, chosen, lowest, part, ahead):
                 position[n, e] = first[n, family + 1]
                 first[n, family + 1] += 1
         first[n] = np.cumsum(first[n])
-    first_group, group, groups = np.zeros(number + 1, np.int64), np.empty((number * situations.group.shape[0], 3), np.int64), 0
-    cut, cuts = np.empty((number * situations.cut.shape[0], 3), np.int32), 0
-    for n in range(number):
-        partial_at = np.int64(part.partial_at[sample[n]])
-        for k in range(situations.cut.shape[0]):
-            of_cut = situations.cut[k]
-            if position[n, of_cut[SITUATION]] < 0:
-                continue
-            if of_cut[LEVEL] >= 0 and (partial_at >> of_cut[LEVEL]) & 1 != of_cut[PARTIAL]:
-                continue
-            leaves, reuse = situations.group[of_cut[GROUP], LEAVES] != 0, situations.group[of_cut[GROUP], REUSE]
-            following = of_cut[FOLLOWING]
-            cut[cuts, HERE] = position[n, of_cut[SITUATION]]
-            cut[cuts, THERE] = following if leaves else position[n, following]
-            cut[cuts, THERE_REUSED] = -1
-            if reuse != 0:
-                cut[cuts, THERE_REUSED] = following | reuse if leaves else position[n, following | reuse]
-            if cut[cuts, THERE] < 0 and cut[cuts, THERE_REUSED] < 0:
-                continue
-            if groups == first_group[n] or group[groups - 1, WHICH] != of_cut[GROUP]:
-                group[groups, WHICH], group[groups, BEGIN] = of_cut[GROUP], cuts
-                groups += 1
-            cuts += 1
-            group[groups - 1, STOP] = cuts
-        first_group[n + 1] = groups
+        first_group[n + 1], cuts = _list_cuts(
+            situations, position[n], np.int64(part.partial_at[sample[n]]), first_group[n], group, cuts, cut
+        )
     pair = np.full((number, number, N_DIMS), -1, np.int32)
     pairs = _find_pairs(part, of, pair)
     alike, source = np.ones((pairs, families), np.bool_), np.full((pairs, every), -1, np.int32)
     for here in range(number):
         for there in range(number):
             for d in range(N_DIMS):
-                which = pair[here, there, d]
-                if which < 0:
-                    continue
-                for family in range(families):
-                    width = first[here, family + 1] - first[here, family]
-                    alike[which, family] = width == first[there, family + 1] - first[there, family]
-                for e in range(every):
-                    place = position[here, e]
-                    if place < 0:
-                        continue
-                    family, following = situations.family[e], -1
-                    kept = part.weights_remain[sample[here]] and situations.placed[e, W] > 0
-                    if situations.open_loop[e, d] and not (kept and problem.relevance[W, d] != IRRELEVANT):
-                        following = position[there, e - e % situations.reuse_bits]
-                    source[which, first[here, family] + place] = following
-                    alike[which, family] &= following == place
-    return Shapes(of, first, position, first_group, group[:groups], cut[:cuts], pair, alike, source)
+                if pair[here, there, d] >= 0:
+                    other_weights = problem.relevance[W, d] != IRRELEVANT and part.weights_remain[sample[here]]
+                    _find_sources(
+                        situations, d, other_weights, first[here], first[there], position[here], position[there],
+                        alike[pair[here, there, d]], source[pair[here, there, d]],
+                    )  # fmt: skip
+    return Shapes(of, first, position, first_group, group[: first_group[number]], cut[:cuts], pair, alike, source)
+
+
+@leaf
+def _list_cuts(situations, position, partial_at, groups, group, cuts, cut):
+    """List the cuts of a shape.
+
+    Args:
+        position: int32[E], see ``Shapes``.
+        partial_at: levels of the output that would begin with partial sums (bits).
+        groups, cuts: how many of other shapes are listed.
+        group, cut: see ``Shapes``, filled.
+
+    Returns:
+        How many groups and cuts are listed with these.
+    """
+    first_group = groups
+    for k in range(situations.cut.shape[0]):
+        of_cut = situations.cut[k]
+        if position[of_cut[SITUATION]] < 0:
+            continue
+        if of_cut[LEVEL] >= 0 and (partial_at >> of_cut[LEVEL]) & 1 != of_cut[PARTIAL]:
+            continue
+        leaves, reuse = situations.group[of_cut[GROUP], LEAVES] != 0, situations.group[of_cut[GROUP], REUSE]
+        following = of_cut[FOLLOWING]
+        cut[cuts, HERE] = position[of_cut[SITUATION]]
+        cut[cuts, THERE] = following if leaves else position[following]
+        cut[cuts, THERE_REUSED] = -1
+        if reuse != 0:
+            cut[cuts, THERE_REUSED] = following | reuse if leaves else position[following | reuse]
+        if cut[cuts, THERE] < 0 and cut[cuts, THERE_REUSED] < 0:
+            continue
+        if groups == first_group or group[groups - 1, WHICH] != of_cut[GROUP]:
+            group[groups, WHICH], group[groups, BEGIN] = of_cut[GROUP], cuts
+            groups += 1
+        cuts += 1
+        group[groups - 1, STOP] = cuts
+    return groups, cuts
+
+
+@leaf
+def _find_sources(situations, d, other_weights, first, their_first, position, their_position, alike, source):
+    """Find what each situation of a shape leads to, by a loop of a dimension, in another one.
+
+    Args:
+        other_weights: whether the loop would load other weights than those that must remain.
+        first, their_first, position, their_position: see ``Shapes``, of the two.
+        alike, source: of the pair, filled.
+    """
+    for family in range(alike.size):
+        width = first[family + 1] - first[family]
+        alike[family] = width == their_first[family + 1] - their_first[family]
+    for e in range(position.size):
+        place = position[e]
+        if place < 0:
+            continue
+        family, following = situations.family[e], -1
+        if situations.open_loop[e, d] and not (other_weights and situations.placed[e, W] > 0):
+            following = np.int64(their_position[e - e % situations.reuse_bits])
+        source[first[family] + place] = following
+        alike[family] &= following == place
 
 
 @leaf
