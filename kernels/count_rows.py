@@ -11,7 +11,7 @@ import numpy as np
 
 from ._bits import count_bits
 from ._jit import allocating, formula, kernel, leaf
-from .count_shapes import BEGIN, HERE, STOP, THERE, THERE_REUSED, WHICH
+from .count_shapes import BEGIN, HERE, NEXT_WIDTH, STOP, THERE, THERE_REUSED, WIDTH
 from .count_situations import (
     DIGIT_BITS,
     FAMILY,
@@ -178,6 +178,11 @@ def _fill_rows(
                 if t < 0 or rows.digits[row] == 0:
                     continue
                 pair = shapes.pair[shape, shapes.of[t], part.item_dim[item]]
+                if depth == rows.digits[row] and _are_same(shapes.alike[pair], rows.occur[s], rows.occur[t]):
+                    own, more = counts[used:], counts[rows.start[row] :]
+                    for k in range(depth * length):
+                        own[k] += more[k]
+                    continue
                 _match_labels(steps.first_word, rows.occur[s], rows.occur[t], scratch.near)
                 _add_row(
                     situations.kind, rows.labels[s], rows.labels[t], shapes.first[shape],
@@ -214,6 +219,23 @@ def _read_ranks(problem, rank_of, content_state, cut_at, s, ranks):
                 if cut_at[o, s] & np.uint8(1 << level) == 0:
                     rank = -1
                 ranks[rank_place(o, level, partial)] = rank
+
+
+@kernel
+def _are_same(alike, here, there):
+    """Have two rows the same blocks?
+
+    Args:
+        alike: bool[families], of the pair of shapes.
+        here, there: uint64[words], labels.
+    """
+    for family in range(alike.size):
+        if not alike[family]:
+            return False
+    for word in range(here.size):
+        if here[word] != there[word]:
+            return False
+    return True
 
 
 @leaf
@@ -339,45 +361,46 @@ def _follow_cuts(table, situations, steps, rows, given, s, shape, above, last, s
         last: operands (bits) that the last loop reused.
         depth: digits of each count.
     """
-    shapes, kinds = rows.shapes, situations.kind
-    labels, first, block = rows.labels[s], shapes.first[shape], rows.block[s]
+    shapes, kinds, rank_of = rows.shapes, situations.kind, scratch.rank
+    labels, block = rows.labels[s], rows.block[s]
     for n in range(shapes.first_group[shape], shapes.first_group[shape + 1]):
-        group = situations.group[shapes.group[n, WHICH]]
-        family, following, memory = group[FAMILY], group[NEXT_FAMILY], group[MEMORY]
-        rank = scratch.rank[group[PLACE]]
-        if rank < 0 or block[family + 1] == block[family]:
+        group = shapes.group[n]
+        rank = rank_of[group[PLACE]]
+        if rank < 0:
             continue
-        cuts = shapes.cut[shapes.group[n, BEGIN] : shapes.group[n, STOP]]
-        width, here = first[family + 1] - first[family], start + block[family] * depth
+        family, following, memory = group[FAMILY], group[NEXT_FAMILY], group[MEMORY]
+        width, next_width = group[WIDTH], group[NEXT_WIDTH]
+        number = np.int64(block[family + 1] - block[family]) // width
+        if number == 0:
+            continue
+        cuts = shapes.cut[group[BEGIN] : group[STOP]]
+        here, there = start + block[family] * depth, start + block[following] * depth
+        reuses, found = group[REUSE] & ~last != 0, scratch.found
         if group[LEAVES] != 0:
             row = above * situations.reuse_bits + last
-            number = _combine(kinds, family, following, labels, given.labels[above], scratch.given, -1, scratch.next,
-                              scratch.found)  # fmt: skip
-            _leave(given, situations, cuts, scratch.found[:number], above, row, following, group[REUSE] & ~last != 0,
-                   counts, here, width, depth)  # fmt: skip
+            _combine(kinds, family, following, labels, given.labels[above], scratch.given, -1, scratch.next, found)
+            _leave(given, situations, cuts, found[:number], above, row, following, reuses, counts, here, width, depth)
             continue
-        number, found = (block[family + 1] - block[family]) // width, scratch.found
         if memory >= 0:
             _follow_labels(table, steps, kinds, group, rank, rows.occur[s], labels, scratch.next)
-            if kinds.shape[1] == 1:
-                found = scratch.next
-            else:
+            found = scratch.next
+            if kinds.shape[1] > 1:
+                found = scratch.found
                 _combine(kinds, family, following, labels, labels, scratch.near[:0], memory, scratch.next, found)
-        their_width, there = first[following + 1] - first[following], start + block[following] * depth
-        to = THERE if group[REUSE] & ~last == 0 else THERE_REUSED
         for a in range(number):
             label = a if memory < 0 else np.int64(found[a])
             if label < 0:
                 continue
-            own, more = counts[here + a * width * depth :], counts[there + label * their_width * depth :]
-            if depth == 1:
+            own, more = here + a * width * depth, there + label * next_width * depth
+            if depth == 1 and not reuses:
                 for k in range(cuts.shape[0]):
-                    if cuts[k, to] >= 0:
-                        own[np.uint64(cuts[k, HERE])] += more[np.uint64(cuts[k, to])]
+                    if cuts[k, THERE] >= 0:
+                        counts[np.uint64(own + cuts[k, HERE])] += counts[np.uint64(more + cuts[k, THERE])]
                 continue
             for k in range(cuts.shape[0]):
-                for digit in range(depth if cuts[k, to] >= 0 else 0):
-                    own[cuts[k, HERE] * depth + digit] += more[cuts[k, to] * depth + digit]
+                place = np.int64(cuts[k, THERE_REUSED] if reuses else cuts[k, THERE])
+                for digit in range(depth if place >= 0 else 0):
+                    counts[own + cuts[k, HERE] * depth + digit] += counts[more + place * depth + digit]
 
 
 @kernel

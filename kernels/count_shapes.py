@@ -12,11 +12,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._jit import allocating, kernel, leaf
-from .count_situations import FOLLOWING, GROUP, LEAVES, LEVEL, PARTIAL, REUSE, SITUATION
+from .count_situations import (
+    FAMILY,
+    FOLLOWING,
+    GROUP,
+    GROUP_FIELDS,
+    LEAVES,
+    LEVEL,
+    NEXT_FAMILY,
+    PARTIAL,
+    REUSE,
+    SITUATION,
+)
 from .problem import IRRELEVANT, N_DIMS, O, W
 
-# Cuts of a group in a shape: which group (see ``Situations``), and where these begin and stop.
-WHICH, BEGIN, STOP = range(3)
+# Cuts of a group in a shape: what there is of the group itself (see ``Situations``), where these begin and stop, and how
+# many situations there are of its family and of the next one.
+BEGIN, STOP, WIDTH, NEXT_WIDTH = range(GROUP_FIELDS, GROUP_FIELDS + 4)
 
 # One of them: the places of the situation, of the one that it leads to, and of that with a tile which the next loop must
 # reuse (-1: there is none). Where it leads out of the levels of an array: the situation in place of each of the latter.
@@ -30,7 +42,7 @@ class Shapes(NamedTuple):
     first: Any  #: int64[n, families + 1], where the situations of each family begin among those of the shape
     position: Any  #: int32[n, E], place of each situation within its family, -1: not needed
     first_group: Any  #: int64[n + 1]
-    group: Any  #: int64[groups, 3]
+    group: Any  #: int64[groups, GROUP_FIELDS + 4]
     cut: Any  #: int32[cuts, 3]
     pair: Any  #: int32[n, n, 8], from a shape to another by a loop dimension, -1: there are no such states
     alike: Any  #: bool[pairs, families], whether each situation leads to that in the same place
@@ -59,7 +71,7 @@ def list_shapes(problem, situations, chosen, lowest, part, ahead):
     number = of.max() + 1
     first, position = np.zeros((number, families + 1), np.int64), np.full((number, every), -1, np.int32)
     first_group = np.zeros(number + 1, np.int64)
-    group = np.empty((number * situations.group.shape[0], 3), np.int64)
+    group = np.empty((number * situations.group.shape[0], GROUP_FIELDS + 4), np.int64)
     cut, cuts = np.empty((number * situations.cut.shape[0], 3), np.int32), 0
     for n in range(number):
         for e in range(every):
@@ -69,7 +81,7 @@ def list_shapes(problem, situations, chosen, lowest, part, ahead):
                 first[n, family + 1] += 1
         first[n] = np.cumsum(first[n])
         first_group[n + 1], cuts = _list_cuts(
-            situations, position[n], np.int64(part.partial_at[sample[n]]), first_group[n], group, cuts, cut
+            situations, first[n], position[n], np.int64(part.partial_at[sample[n]]), first_group[n], group, cuts, cut
         )
     pair = np.full((number, number, N_DIMS), -1, np.int32)
     pairs = _find_pairs(part, of, pair)
@@ -87,11 +99,11 @@ def list_shapes(problem, situations, chosen, lowest, part, ahead):
 
 
 @leaf
-def _list_cuts(situations, position, partial_at, groups, group, cuts, cut):
+def _list_cuts(situations, first, position, partial_at, groups, group, cuts, cut):
     """List the cuts of a shape.
 
     Args:
-        position: int32[E], see ``Shapes``.
+        first, position: int64[families + 1], int32[E], see ``Shapes``.
         partial_at: levels of the output that would begin with partial sums (bits).
         groups, cuts: how many of other shapes are listed.
         group, cut: see ``Shapes``, filled.
@@ -99,15 +111,15 @@ def _list_cuts(situations, position, partial_at, groups, group, cuts, cut):
     Returns:
         How many groups and cuts are listed with these.
     """
-    first_group = groups
+    last = -1
     for k in range(situations.cut.shape[0]):
         of_cut = situations.cut[k]
         if position[of_cut[SITUATION]] < 0:
             continue
         if of_cut[LEVEL] >= 0 and (partial_at >> of_cut[LEVEL]) & 1 != of_cut[PARTIAL]:
             continue
-        leaves, reuse = situations.group[of_cut[GROUP], LEAVES] != 0, situations.group[of_cut[GROUP], REUSE]
-        following = of_cut[FOLLOWING]
+        fields, following = situations.group[of_cut[GROUP]], of_cut[FOLLOWING]
+        leaves, reuse = fields[LEAVES] != 0, fields[REUSE]
         cut[cuts, HERE] = position[of_cut[SITUATION]]
         cut[cuts, THERE] = following if leaves else position[following]
         cut[cuts, THERE_REUSED] = -1
@@ -115,8 +127,14 @@ def _list_cuts(situations, position, partial_at, groups, group, cuts, cut):
             cut[cuts, THERE_REUSED] = following | reuse if leaves else position[following | reuse]
         if cut[cuts, THERE] < 0 and cut[cuts, THERE_REUSED] < 0:
             continue
-        if groups == first_group or group[groups - 1, WHICH] != of_cut[GROUP]:
-            group[groups, WHICH], group[groups, BEGIN] = of_cut[GROUP], cuts
+        if of_cut[GROUP] != last:
+            last = of_cut[GROUP]
+            for field in range(GROUP_FIELDS):
+                group[groups, field] = fields[field]
+            family, next_family = fields[FAMILY], fields[NEXT_FAMILY]
+            group[groups, BEGIN] = cuts
+            group[groups, WIDTH] = first[family + 1] - first[family]
+            group[groups, NEXT_WIDTH] = first[next_family + 1] - first[next_family]
             groups += 1
         cuts += 1
         group[groups - 1, STOP] = cuts
