@@ -23,7 +23,7 @@ import numpy as np
 
 from ._jit import allocating, kernel
 from .allocate import fits
-from .count_array import list_array_states
+from .count_array import list_array_states, new_room
 from .count_labels import fill_contents, find_labels, has_partial_sums, starts_partial
 from .count_lattice import (
     Part,
@@ -103,7 +103,7 @@ def count_group(
         return TOO_MANY_CASES, buffer
     partial_at = partial_levels(problem, shared_unrolling, states)
     remain = weights_remain(problem, rules, states, complete)
-    position = np.full(lattice.number.size, -1, np.int32)
+    room = new_room(lattice, lowest)
     part_count = np.empty(digits, np.uint64)
     below = np.zeros((3, MAX_LEVELS, N_DIMS))
     for member in members:
@@ -146,7 +146,7 @@ def count_group(
                 within, within_rows = part, shared
                 if together:
                     unroll(problem, array_dim, loop_dim, candidates[member], unrolling)
-                    within = list_array_states(problem, rules, unrolling, lowest, lattice, contents, labels, position)
+                    within = list_array_states(problem, rules, unrolling, lowest, lattice, contents, labels, room)
                     sets_within = find_sets(table, within, steps, sets)
                     shapes = list_shapes(problem, situations, inner, array, within, sets_within.ahead)
                     within_rows, buffer, _ = count_rows(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from ._jit import allocating, kernel
+from ._jit import allocating, formula, kernel
 from .allocate import fits, held_bits
 from .count_labels import has_partial_sums
 from .count_lattice import Part, cuts_allowed, partial_levels, weights_remain
@@ -35,8 +37,31 @@ def array_levels(problem, array_dims):
     return lowest if separate else np.zeros(3, np.int64)
 
 
+class Room(NamedTuple):
+    """Working memory for the states of one spatial mapping."""
+
+    position: Any  #: int32[...], which state each one of the lattice is; -1 everywhere, before and after
+    index: Any  #: int64[...], which one each state is
+    states: Any  #: float64[..., N_STATE]
+    below: Any  #: int8[..., items], how many of each item lie below each state
+    elements: Any  #: float64[..., 3, L], see ``_holds_little``
+
+
 @allocating
-def list_array_states(problem, rules, unrolling, lowest, common, contents, labels, position):
+def new_room(common, lowest):
+    """Room for as many states as there are in the lattice above; see ``list_array_states``."""
+    total, items = common.number.size, common.items.shape[0]
+    return Room(
+        np.full(total, -1, np.int32),
+        np.empty(total, np.int64),
+        np.empty((total, N_STATE)),
+        np.empty((total, items), np.int8),
+        np.empty((total, 3, lowest.max())),
+    )
+
+
+@allocating
+def list_array_states(problem, rules, unrolling, lowest, common, contents, labels, room):
     """List the empty state and those that hold no more than fits some level of the array.
 
     With a state, all that lie below it are listed: tiles only grow.
@@ -45,7 +70,7 @@ def list_array_states(problem, rules, unrolling, lowest, common, contents, label
         lowest: int64[3], see ``array_levels``.
         common: the lattice above, a CountLattice.
         contents, labels: what it holds.
-        position: int32[...], working memory, -1 everywhere, before and after.
+        room: Room.
 
     Returns:
         A Part; a step leads to a larger number, the first is the empty one.
@@ -53,85 +78,21 @@ def list_array_states(problem, rules, unrolling, lowest, common, contents, label
     dim, size = np.empty(MAX_LOOPS, np.int64), np.empty(MAX_LOOPS, np.int64)
     count = np.empty(MAX_LOOPS, np.int64)
     items, _ = lattice_items(problem, rules, unrolling.remaining, dim, size, count)
-    stride, shared_stride = np.ones(items, np.int64), np.zeros(items, np.int64)
-    total, shared_base, shared_total = 1, 0, 1
-    for i in range(items):
-        stride[i] = total
-        total *= count[i] + 1
-    for j in range(common.items.shape[0]):
-        more = common.items[j, 2]
-        for i in range(items):
-            if dim[i] == common.items[j, 0] and size[i] == common.items[j, 1]:
-                shared_stride[i] = shared_total
-                more -= count[i]
-        shared_base += more * shared_total
-        shared_total *= common.items[j, 2] + 1
-    levels = problem.levels.max()
-    most = lowest.max()
-    complete = np.ones((1, N_STATE))
+    complete, tile = np.ones((1, N_STATE)), np.empty(N_DIMS)
+    everything = np.zeros((3, lowest.max()))
     for d in range(N_DIMS):
         complete[0, SIZE + d] = unrolling.remaining[d]
         complete[0, CYCLES] *= unrolling.remaining[d]
-    tile = np.empty(N_DIMS)
-    everything = np.zeros((3, most))
-    for o in range(3):
-        for level in range(lowest[o]):
-            row = problem.first_row[o] + level + 1
-            everything[o, level] = tile_content(problem, unrolling, complete, o, row, 0, tile)
-    states, index = np.empty((64, N_STATE)), np.empty(64, np.int64)
-    elements = np.empty((64, 3, most))
-    n, here = 0, 0
     below = np.zeros(items, np.int64)
-    i, before = 0, -1  # the item that the state has one more of than the one before
-    while i < items or n == 0:
-        if n == states.shape[0]:
-            states, index, elements = _twice(states), _twice(index), _twice(elements)
-        _describe_state(problem, dim, size, count, below, states, n)
-        if _holds_little(problem, unrolling, lowest, states, n, before, tile, elements) or n == 0:
-            index[n], position[here] = here, n
-            n += 1
-            i = 0
-        else:  # nor does any with more of this item
-            here -= below[i] * stride[i]
-            below[i] = 0
-            i += 1
-        while i < items and below[i] == count[i]:
-            here -= below[i] * stride[i]
-            below[i] = 0
-            i += 1
-        if i < items:
-            below[i] += 1
-            here += stride[i]
-            before = position[here - stride[i]]
-    successor, shared_state = np.full((n, items), -1, np.int64), np.full(n, shared_base, np.int64)
-    for s in range(n):
-        rest = index[s]
-        for j in range(items):
-            of_item = rest % (count[j] + 1)
-            rest //= count[j] + 1
-            shared_state[s] += of_item * shared_stride[j]
-            if of_item < count[j]:
-                successor[s, j] = position[index[s] + stride[j]]
-    for s in range(n):
-        position[index[s]] = -1
-        shared_state[s] = common.number[shared_state[s]]
-    rank_of = np.full((3, levels, 2, n), -1, np.int64)
-    for o in range(3):
-        for level in range(problem.levels[o] - 1):
-            memory = problem.chain[o, level]
-            for partial in range(1 + contents.partial[o]):
-                bits = element_bits(problem, o, partial != 0)
-                for s in range(n):
-                    if level >= lowest[o]:
-                        rank = labels.rank[o, level, partial, common.content_state[o, shared_state[s]]]
-                    else:
-                        exchanges = problem.memory_double_buffered[memory] != 0
-                        held = held_bits(elements[s, o, level], everything[o, level], bits, exchanges)
-                        rank = 0 if fits(held, problem.memory_size[memory]) else -1
-                    rank_of[o, level, partial, s] = rank
+    n = _find_states(problem, unrolling, lowest, dim, size, count, room, below, tile)
+    successor, shared_state = np.full((n, items), -1, np.int64), np.zeros(n, np.int64)
+    _follow_loops(common, dim, size, count, room, successor, shared_state)
+    rank_of = np.full((3, problem.levels.max(), 2, n), -1, np.int64)
+    _find_ranks(problem, unrolling, lowest, common, contents, labels, complete, everything, tile, room, shared_state,
+                rank_of)  # fmt: skip
     content_state = np.empty((3, n), np.int64)
     content_state[:] = np.arange(n)
-    states = states[:n]
+    states = room.states[:n]
     return Part(
         successor,
         dim[:items],
@@ -145,10 +106,106 @@ def list_array_states(problem, rules, unrolling, lowest, common, contents, label
     )
 
 
-@allocating
-def _twice(table):
-    """A table with room for as many rows again."""
-    return np.concatenate((table, np.empty_like(table)))
+@kernel
+def _find_states(problem, unrolling, lowest, dim, size, count, room, below, tile):
+    """Find the states; returns how many there are.
+
+    Args:
+        dim, size, count: int64[...], the items; ``below``: int64[items], zeros, overwritten.
+        tile: float64[8], working memory.
+    """
+    items = below.size
+    n, here = 0, 0
+    i, before = 0, -1  # the item that the state has one more of than the one before
+    while i < items or n == 0:
+        _describe_state(problem, dim, size, count, below, room.states, n)
+        if _holds_little(problem, unrolling, lowest, room.states, n, before, tile, room.elements) or n == 0:
+            room.index[n], room.position[here] = here, n
+            for j in range(items):
+                room.below[n, j] = below[j]
+            n += 1
+            i = 0
+        else:  # nor does any with more of this item
+            here -= below[i] * _stride(count, i)
+            below[i] = 0
+            i += 1
+        while i < items and below[i] == count[i]:
+            here -= below[i] * _stride(count, i)
+            below[i] = 0
+            i += 1
+        if i < items:
+            below[i] += 1
+            here += _stride(count, i)
+            before = room.position[here - _stride(count, i)]
+    return n
+
+
+@formula
+def _stride(count, item):
+    """States of the lattice between two that differ by one of an item."""
+    stride = 1
+    for before in range(item):
+        stride *= count[before] + 1
+    return stride
+
+
+@kernel
+def _follow_loops(common, dim, size, count, room, successor, shared_state):
+    """Fill what loops lead to, and the state of the lattice above with the same loops above.
+
+    Args:
+        common: the lattice above, a CountLattice.
+        dim, size, count: int64[...], the items.
+        successor, shared_state: int64[n, items], int64[n], filled; both -1 or 0 before.
+    """
+    n, items = successor.shape
+    first_shared, shared_stride = 0, 1
+    for j in range(common.items.shape[0]):
+        missing = common.items[j, 2]
+        for i in range(items):
+            if dim[i] == common.items[j, 0] and size[i] == common.items[j, 1]:
+                missing -= count[i]
+                for s in range(n):
+                    shared_state[s] += room.below[s, i] * shared_stride
+        first_shared += missing * shared_stride
+        shared_stride *= common.items[j, 2] + 1
+    stride = 1
+    for i in range(items):
+        for s in range(n):
+            if room.below[s, i] < count[i]:
+                successor[s, i] = room.position[room.index[s] + stride]
+        stride *= count[i] + 1
+    for s in range(n):
+        room.position[room.index[s]] = -1
+        shared_state[s] = common.number[first_shared + shared_state[s]]
+
+
+@kernel
+def _find_ranks(
+    problem, unrolling, lowest, common, contents, labels, complete, everything, tile, room, shared_state, rank_of
+):
+    """Fill the ranks of what the levels hold: int64[3, L, 2, n], -1 before.
+
+    Args:
+        complete: float64[1, N_STATE], all loops.
+        everything: float64[3, L], what the levels of the array hold then, filled.
+    """
+    for o in range(3):
+        for level in range(lowest[o]):
+            row = problem.first_row[o] + level + 1
+            everything[o, level] = tile_content(problem, unrolling, complete, o, row, 0, tile)
+        for level in range(problem.levels[o] - 1):
+            memory = problem.chain[o, level]
+            exchanges = problem.memory_double_buffered[memory] != 0
+            for partial in range(1 + contents.partial[o]):
+                bits = element_bits(problem, o, partial != 0)
+                for s in range(shared_state.size):
+                    if level >= lowest[o]:
+                        rank = labels.rank[o, level, partial, common.content_state[o, shared_state[s]]]
+                    else:
+                        held = held_bits(room.elements[s, o, level], everything[o, level], bits, exchanges)
+                        rank = 0 if fits(held, problem.memory_size[memory]) else -1
+                    rank_of[o, level, partial, s] = rank
 
 
 @kernel

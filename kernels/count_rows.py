@@ -45,7 +45,9 @@ class Scratch(NamedTuple):
     """Working memory of one row."""
 
     rank: Any  #: int64[MAX_RANKS]
-    given: Any  #: int32[...], by label, those of a kind behind those of the kind before: number of the label that stands
+    given: (
+        Any  #: int32[...], by label, those of a kind behind those of the kind before: number of the label that stands
+    )
     #: for it in the lattice above, -1: none
     near: Any  #: int32[...], of that in another row
     next: Any  #: int32[...], of that which a cut leads to, by label of one kind
@@ -178,7 +180,7 @@ def _fill_rows(
                 if t < 0 or rows.digits[row] == 0:
                     continue
                 pair = shapes.pair[shape, shapes.of[t], part.item_dim[item]]
-                if depth == rows.digits[row] and _are_same(shapes.alike[pair], rows.occur[s], rows.occur[t]):
+                if depth == rows.digits[row] and shapes.alike[pair, -1] and _are_same(rows.occur[s], rows.occur[t]):
                     own, more = counts[used:], counts[rows.start[row] :]
                     for k in range(depth * length):
                         own[k] += more[k]
@@ -222,16 +224,8 @@ def _read_ranks(problem, rank_of, content_state, cut_at, s, ranks):
 
 
 @kernel
-def _are_same(alike, here, there):
-    """Have two rows the same blocks?
-
-    Args:
-        alike: bool[families], of the pair of shapes.
-        here, there: uint64[words], labels.
-    """
-    for family in range(alike.size):
-        if not alike[family]:
-            return False
+def _are_same(here, there):
+    """Are two sets of labels (uint64[words]) the same?"""
     for word in range(here.size):
         if here[word] != there[word]:
             return False
@@ -271,7 +265,7 @@ def _add_row(
         kinds: int64[families, n], see ``Situations``.
         labels, their_labels, block, their_block: int32[kinds + 1], int32[families + 1], see ``Rows``.
         first, their_first: int64[families + 1], see ``Shapes``.
-        alike, source: bool[families], int32[E], see ``Shapes``, of this pair.
+        alike, source: bool[families + 1], int32[E], see ``Shapes``, of this pair.
         depth, digits: of the counts of this row, and of the other one, which begins at ``start``.
     """
     for family in range(kinds.shape[0]):
@@ -370,7 +364,9 @@ def _follow_cuts(table, situations, steps, rows, given, s, shape, above, last, s
             continue
         family, following, memory = group[FAMILY], group[NEXT_FAMILY], group[MEMORY]
         width, next_width = group[WIDTH], group[NEXT_WIDTH]
-        number = np.int64(block[family + 1] - block[family]) // width
+        number = np.int64(1)
+        for i in range(kinds.shape[1]):
+            number *= _number(labels, kinds[family, i])
         if number == 0:
             continue
         cuts = shapes.cut[group[BEGIN] : group[STOP]]
@@ -393,7 +389,7 @@ def _follow_cuts(table, situations, steps, rows, given, s, shape, above, last, s
                 continue
             own, more = here + a * width * depth, there + label * next_width * depth
             if depth == 1 and not reuses:
-                for k in range(cuts.shape[0]):
+                for k in range(cuts.shape[0]):  # unsigned: an index that may be negative would be tested
                     if cuts[k, THERE] >= 0:
                         counts[np.uint64(own + cuts[k, HERE])] += counts[np.uint64(more + cuts[k, THERE])]
                 continue

@@ -45,7 +45,9 @@ class Shapes(NamedTuple):
     group: Any  #: int64[groups, GROUP_FIELDS + 4]
     cut: Any  #: int32[cuts, 3]
     pair: Any  #: int32[n, n, 8], from a shape to another by a loop dimension, -1: there are no such states
-    alike: Any  #: bool[pairs, families], whether each situation leads to that in the same place
+    alike: (
+        Any  #: bool[pairs, families + 1], whether each situation leads to that in the same place; of all families: last
+    )
     source: Any  #: int32[pairs, E], of each situation of the first shape: the place of what it leads to, -1: nothing
 
 
@@ -85,7 +87,7 @@ def list_shapes(problem, situations, chosen, lowest, part, ahead):
         )
     pair = np.full((number, number, N_DIMS), -1, np.int32)
     pairs = _find_pairs(part, of, pair)
-    alike, source = np.ones((pairs, families), np.bool_), np.full((pairs, every), -1, np.int32)
+    alike, source = np.ones((pairs, families + 1), np.bool_), np.full((pairs, every), -1, np.int32)
     for here in range(number):
         for there in range(number):
             for d in range(N_DIMS):
@@ -150,7 +152,7 @@ def _find_sources(situations, d, other_weights, first, their_first, position, th
         first, their_first, position, their_position: see ``Shapes``, of the two.
         alike, source: of the pair, filled.
     """
-    for family in range(alike.size):
+    for family in range(alike.size - 1):
         width = first[family + 1] - first[family]
         alike[family] = width == their_first[family + 1] - their_first[family]
     for e in range(position.size):
@@ -162,6 +164,7 @@ def _find_sources(situations, d, other_weights, first, their_first, position, th
             following = np.int64(their_position[e - e % situations.reuse_bits])
         source[first[family] + place] = following
         alike[family] &= following == place
+    alike[-1] = np.all(alike[:-1])
 
 
 @leaf
