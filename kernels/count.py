@@ -33,6 +33,7 @@ from .count_lattice import (
     partial_levels,
     weights_remain,
 )
+from .count_layouts import list_layouts
 from .count_rows import count_rows, look_up, no_rows
 from .count_sets import find_sets, list_steps, no_sets
 from .count_shapes import list_shapes
@@ -136,9 +137,10 @@ def count_group(
             )
             sets = find_sets(table, part, steps, no_sets())
             shapes = list_shapes(problem, situations, outer, array, part, sets.ahead)
+            layouts = list_layouts(situations, steps, part.used, shapes, sets.occur)
             shared, buffer, taken = count_rows(
-                problem, rules, table, situations, steps, part, shapes, sets.occur, no_rows(shapes), digits, buffer, 0,
-                control,
+                problem, rules, table, situations, steps, part, shapes, layouts, no_rows(shapes, layouts), digits,
+                buffer, 0, control,
             )  # fmt: skip
             for member in members:
                 if control[0] != 0:
@@ -149,8 +151,9 @@ def count_group(
                     within = list_array_states(problem, rules, unrolling, lowest, lattice, contents, labels, room)
                     sets_within = find_sets(table, within, steps, sets)
                     shapes = list_shapes(problem, situations, inner, array, within, sets_within.ahead)
+                    layouts = list_layouts(situations, steps, within.used, shapes, sets_within.occur)
                     within_rows, buffer, _ = count_rows(
-                        problem, rules, table, situations, steps, within, shapes, sets_within.occur, shared, digits,
+                        problem, rules, table, situations, steps, within, shapes, layouts, shared, digits,
                         buffer, taken, control,
                     )  # fmt: skip
                 if _top_admits(problem, rules, remaining[member]):

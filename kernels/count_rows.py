@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._bits import count_bits
-from ._jit import allocating, formula, kernel, leaf
+from ._jit import allocating, kernel, leaf
+from .count_layouts import labels_of
 from .count_shapes import BEGIN, HERE, NEXT_WIDTH, STOP, THERE, THERE_REUSED, WIDTH
 from .count_situations import (
     DIGIT_BITS,
@@ -35,38 +36,31 @@ class Rows(NamedTuple):
 
     start: Any  #: int64[rows]
     digits: Any  #: int64[rows], of each count; 0: all counts are 0
-    labels: Any  #: int32[S, kinds + 1], labels before those of each kind
-    block: Any  #: int32[S, families + 1], counts before those of each family
     shapes: Any  #: Shapes
-    occur: Any  #: uint64[S, words], see ``Sets``
+    layouts: Any  #: Layouts
 
 
 class Scratch(NamedTuple):
-    """Working memory of one row."""
+    """Working memory of one row: what labels lead to, by their numbers within their kind; -1: nothing."""
 
     rank: Any  #: int64[MAX_RANKS]
-    given: (
-        Any  #: int32[...], by label, those of a kind behind those of the kind before: number of the label that stands
-    )
-    #: for it in the lattice above, -1: none
-    near: Any  #: int32[...], of that in another row
-    next: Any  #: int32[...], of that which a cut leads to, by label of one kind
-    found: Any  #: int32[...], by combination of labels, the one that it leads to
+    above: Any  #: int32[...], in the lattice above, the labels of a kind behind those of the kind before
+    near: Any  #: int32[...], in another row
+    after: Any  #: int32[...], after a cut, the labels of one kind
+    found: Any  #: int32[...], by combination of labels
 
 
 @allocating
-def no_rows(shapes):
+def no_rows(shapes, layouts):
     """Where there is no lattice above."""
-    none = np.empty(0, np.int64)
-    return Rows(none, none, np.empty((0, 0), np.int32), np.empty((0, 0), np.int32), shapes, np.empty((0, 0), np.uint64))
+    return Rows(np.empty(0, np.int64), np.empty(0, np.int64), shapes, layouts)
 
 
 @allocating
-def count_rows(problem, rules, table, situations, steps, part, shapes, occur, given, digits, counts, used, control):
+def count_rows(problem, rules, table, situations, steps, part, shapes, layouts, given, digits, counts, used, control):
     """Count the ways to go on from each state.
 
     Args:
-        occur: uint64[S, words], see ``Sets``.
         given: Rows of the lattice above; with no rows: there is none.
         digits: at most.
         counts: uint64[...], memory for the counts, with ``used`` of them taken.
@@ -77,23 +71,18 @@ def count_rows(problem, rules, table, situations, steps, part, shapes, occur, gi
     """
     total, items = part.successor.shape
     reuse_bits = situations.reuse_bits
-    labels = np.zeros((total, steps.kinds + 1), np.int32)
-    block = np.zeros((total, situations.kind.shape[0] + 1), np.int32)
-    most_labels, most_combinations = _size_rows(situations, steps, part.used, shapes, occur, labels, block)
-    needed = used + reuse_bits * digits * block[:, -1].sum()
+    needed = used + reuse_bits * digits * _count(layouts)
     if counts.size < needed:
         larger = np.empty(needed, np.uint64)
         larger[:used] = counts[:used]
         counts = larger
-    rows = Rows(
-        np.zeros(total * reuse_bits, np.int64), np.zeros(total * reuse_bits, np.int64), labels, block, shapes, occur
-    )
+    rows = Rows(np.zeros(total * reuse_bits, np.int64), np.zeros(total * reuse_bits, np.int64), shapes, layouts)
     scratch = Scratch(
         np.empty(MAX_RANKS, np.int64),
-        np.empty(most_labels, np.int32),
-        np.empty(most_labels, np.int32),
-        np.empty(most_labels, np.int32),
-        np.empty(most_combinations, np.int32),
+        np.empty(layouts.most_labels, np.int32),
+        np.empty(layouts.most_labels, np.int32),
+        np.empty(layouts.most_labels, np.int32),
+        np.empty(layouts.most_combinations, np.int32),
     )
     done, reused_last = 0, 0
     reused = np.zeros(items, np.int64)
@@ -111,30 +100,14 @@ def count_rows(problem, rules, table, situations, steps, part, shapes, occur, gi
     return rows, counts, used
 
 
-@leaf
-def _size_rows(situations, steps, used, shapes, occur, labels, block):
-    """Fill the labels and blocks of each state.
-
-    Returns:
-        The most labels of a state, the most combinations of a family's.
-    """
-    most_labels, most_combinations = 1, 1
-    for s in range(used.size):
-        if not used[s]:
-            continue
-        for kind in range(steps.kinds):
-            labels[s, kind + 1] = labels[s, kind]
-            for word in range(steps.first_word[kind], steps.first_word[kind + 1]):
-                labels[s, kind + 1] += count_bits(occur[s, word])
-        most_labels = max(most_labels, np.int64(labels[s, -1]))
-        first = shapes.first[shapes.of[s]]
-        for family in range(first.size - 1):
-            combinations = 1
-            for kind in situations.kind[family]:
-                combinations *= _number(labels[s], kind)
-            most_combinations = max(most_combinations, combinations)
-            block[s, family + 1] = block[s, family] + combinations * (first[family + 1] - first[family])
-    return most_labels, most_combinations
+@kernel
+def _count(layouts):
+    """Counts of all rows together."""
+    together = 0
+    for s in range(layouts.of.size):
+        if layouts.of[s] >= 0:
+            together += np.int64(layouts.first_count[layouts.of[s], -1])
+    return together
 
 
 @kernel
@@ -154,47 +127,62 @@ def _fill_rows(
         How much of the memory for counts is taken.
     """
     total, items = part.successor.shape
-    reuse_bits, shapes = situations.reuse_bits, rows.shapes
+    reuse_bits, shapes, layouts = situations.reuse_bits, rows.shapes, rows.layouts
+    first_word, kinds = steps.first_word, situations.kind
+    has_given = given.start.size > 0
     for s in range(total - 1, -1, -1):
         if not part.used[s]:
             continue
         if control[0] != 0:
             break
-        shape, above = np.int64(shapes.of[s]), np.int64(-1)
-        length = np.int64(rows.block[s, -1])
+        layout = np.int64(layouts.of[s])
+        shape, above, their_shape, their_layout = layouts.shape[layout], np.int64(0), np.int64(0), np.int64(0)
+        length = np.int64(layouts.first_count[layout, -1])
         _read_ranks(problem, part.rank_of, part.content_state, part.cut_at, s, scratch.rank)
-        if given.start.size > 0:
+        if has_given:
             above = part.shared_state[s]
-            _match_labels(steps.first_word, rows.occur[s], given.occur[above], scratch.given)
+            their_layout = np.int64(given.layouts.of[above])
+            their_shape = given.layouts.shape[their_layout]
+            _match_labels(first_word, layouts.occur[layout], given.layouts.occur[their_layout], scratch.above)
         for last in range(reuse_bits):
-            depth = 1
+            depth, their_start, their_digits = 1, np.int64(0), np.int64(0)
             for item in range(items):
                 if part.successor[s, item] >= 0:
                     depth = max(depth, rows.digits[part.successor[s, item] * reuse_bits + reused[item]])
-            if above >= 0:
-                depth = max(depth, given.digits[above * reuse_bits + last])
+            if has_given:
+                row = above * reuse_bits + last
+                their_start, their_digits = given.start[row], given.digits[row]
+                depth = max(depth, their_digits)
             counts[used : used + depth * length] = 0
             for item in range(items):
                 t = part.successor[s, item]
                 row = t * reuse_bits + reused[item]
                 if t < 0 or rows.digits[row] == 0:
                     continue
-                pair = shapes.pair[shape, shapes.of[t], part.item_dim[item]]
-                if depth == rows.digits[row] and shapes.alike[pair, -1] and _are_same(rows.occur[s], rows.occur[t]):
+                other = np.int64(layouts.of[t])
+                pair = shapes.pair[shape, layouts.shape[other], part.item_dim[item]]
+                if other == layout and depth == rows.digits[row] and shapes.alike[pair, -1]:
                     own, more = counts[used:], counts[rows.start[row] :]
                     for k in range(depth * length):
                         own[k] += more[k]
                     continue
-                _match_labels(steps.first_word, rows.occur[s], rows.occur[t], scratch.near)
+                _match_labels(first_word, layouts.occur[layout], layouts.occur[other], scratch.near)
                 _add_row(
-                    situations.kind, rows.labels[s], rows.labels[t], shapes.first[shape],
-                    shapes.first[shapes.of[t]], rows.block[s], rows.block[t], shapes.alike[pair], shapes.source[pair],
-                    scratch, counts, used, depth, rows.start[row], rows.digits[row],
+                    kinds, layouts.first_label[layout], layouts.first_label[other], layouts.first_count[layout],
+                    layouts.first_count[other], shapes.first[shape], shapes.first[layouts.shape[other]],
+                    shapes.alike[pair], shapes.source[pair], scratch.near, scratch.found, counts, used, depth,
+                    rows.start[row], rows.digits[row],
                 )  # fmt: skip
             position = shapes.position[shape, done]
             if s == total - 1 and last & reused_last == reused_last and position >= 0:
-                counts[used + (rows.block[s, situations.family[done]] + position) * depth] = 1
-            _follow_cuts(table, situations, steps, rows, given, s, shape, above, last, scratch, counts, used, depth)
+                counts[used + (layouts.first_count[layout, situations.family[done]] + position) * depth] = 1
+            _follow_cuts(
+                table, first_word, kinds, shapes.group[shapes.first_group[shape] : shapes.first_group[shape + 1]],
+                shapes.cut, layouts.first_label[layout], layouts.first_count[layout], layouts.occur[layout], last,
+                scratch.rank, scratch.after, scratch.found, given.layouts.first_label[their_layout],
+                given.layouts.first_count[their_layout], given.shapes.first[their_shape],
+                given.shapes.position[their_shape], scratch.above, their_start, their_digits, counts, used, depth,
+            )  # fmt: skip
             depth = _carry(counts[used:], length, depth, digits)
             rows.start[s * reuse_bits + last], rows.digits[s * reuse_bits + last] = used, depth
             used += depth * length
@@ -204,10 +192,13 @@ def _fill_rows(
 @kernel
 def look_up(rows, situations, counts, s, e, digit):
     """A digit of the count of a state, with no loop reused by the last one, in a situation without labels."""
-    shape, row = np.int64(rows.shapes.of[s]), s * situations.reuse_bits
-    if shape < 0 or digit >= rows.digits[row] or rows.shapes.position[shape, e] < 0:
+    layout, row = np.int64(rows.layouts.of[s]), s * situations.reuse_bits
+    if layout < 0 or digit >= rows.digits[row]:
         return np.uint64(0)
-    place = np.int64(rows.block[s, situations.family[e]] + rows.shapes.position[shape, e])
+    position = np.int64(rows.shapes.position[rows.layouts.shape[layout], e])
+    if position < 0:
+        return np.uint64(0)
+    place = np.int64(rows.layouts.first_count[layout, situations.family[e]]) + position
     return counts[rows.start[row] + place * rows.digits[row] + digit]
 
 
@@ -221,15 +212,6 @@ def _read_ranks(problem, rank_of, content_state, cut_at, s, ranks):
                 if cut_at[o, s] & np.uint8(1 << level) == 0:
                     rank = -1
                 ranks[rank_place(o, level, partial)] = rank
-
-
-@kernel
-def _are_same(here, there):
-    """Are two sets of labels (uint64[words]) the same?"""
-    for word in range(here.size):
-        if here[word] != there[word]:
-            return False
-    return True
 
 
 @leaf
@@ -256,26 +238,28 @@ def _match_labels(first_word, here, there, near):
 
 @leaf
 def _add_row(
-    kinds, labels, their_labels, first, their_first, block, their_block, alike, source, scratch, counts, to, depth, start,
-    digits,
+    kinds, labels, their_labels, block, their_block, first, their_first, alike, source, near, combined, counts, to, depth,
+    start, digits,
 ):  # fmt: skip
     """Add a row to the one that begins at ``to``: what one more loop leads to.
 
     Args:
         kinds: int64[families, n], see ``Situations``.
-        labels, their_labels, block, their_block: int32[kinds + 1], int32[families + 1], see ``Rows``.
+        labels, their_labels, block, their_block: int32[kinds + 1], int32[families + 1], see ``first_label`` and
+            ``first_count`` of ``Layouts``.
         first, their_first: int64[families + 1], see ``Shapes``.
         alike, source: bool[families + 1], int32[E], see ``Shapes``, of this pair.
+        near, combined: int32[...], see ``near`` and ``found`` of ``Scratch``.
         depth, digits: of the counts of this row, and of the other one, which begins at ``start``.
     """
     for family in range(kinds.shape[0]):
         if block[family + 1] == block[family] or their_block[family + 1] == their_block[family]:
             continue
-        number, found = np.int64(1), scratch.found
+        number, found = np.int64(1), combined
         if kinds.shape[1] == 1 and kinds[family, 0] >= 0:  # most often
-            number, found = _number(labels, kinds[family, 0]), scratch.near[labels[kinds[family, 0]] :]
+            number, found = labels_of(labels, kinds[family, 0]), near[labels[kinds[family, 0]] :]
         else:
-            number = _combine(kinds, family, family, labels, their_labels, scratch.near, -1, scratch.next, found)
+            number = _combine(kinds, family, family, labels, their_labels, near, -1, near, found)
         width, their_width = first[family + 1] - first[family], their_first[family + 1] - their_first[family]
         here, there = to + block[family] * depth, start + their_block[family] * digits
         if alike[family] and depth == digits:
@@ -303,19 +287,13 @@ def _add_row(
                         own[digit] += more[digit]
 
 
-@formula
-def _number(labels, kind):
-    """Labels of a kind, -1: none."""
-    return np.int64(labels[kind + 1] - labels[kind]) if kind >= 0 else 1
-
-
 @kernel
 def _combine(kinds, family, next_family, labels, next_labels, near, memory, after_cut, found):
     """Find the combination of labels of a family that each of another one leads to.
 
     Args:
         kinds: int64[families, n].
-        labels, next_labels: int32[kinds + 1], of the two rows, see ``Rows``.
+        labels, next_labels: int32[kinds + 1], of the two rows, see ``first_label`` of ``Layouts``.
         near: int32[...], what each label leads to, those of a kind behind those of the kind before; none: to itself.
         memory: number of the memory at which a cut makes the one family the other, -1: none with labels.
         after_cut: int32[...], what the labels of that one lead to instead.
@@ -331,7 +309,7 @@ def _combine(kinds, family, next_family, labels, next_labels, near, memory, afte
         if kind < 0 and i != memory:
             continue
         first = np.int64(labels[kind]) if kind >= 0 else 0
-        more, stride = _number(labels, kind), _number(next_labels, next_kind)
+        more, stride = labels_of(labels, kind), labels_of(next_labels, next_kind)
         for a in range(number - 1, -1, -1):
             combination = np.int64(found[a])
             for b in range(more - 1, -1, -1):
@@ -346,45 +324,58 @@ def _combine(kinds, family, next_family, labels, next_labels, near, memory, afte
 
 
 @leaf
-def _follow_cuts(table, situations, steps, rows, given, s, shape, above, last, scratch, counts, start, depth):
+def _follow_cuts(
+    table, first_word, kinds, groups, all_cuts, labels, block, occur, last, ranks, after, found, given_labels,
+    given_block, given_first, given_position, near_above, given_start, digits, counts, start, depth,
+):  # fmt: skip
     """Add what cuts at a state lead to, in the row that begins at ``start``.
 
     Args:
-        shape: of the state.
-        above: the state of the lattice above.
+        first_word: see ``Steps``; ``kinds``: see ``Situations``.
+        groups: int64[n, GROUP_FIELDS + 4], of cuts; ``all_cuts``: see ``Shapes``.
+        labels, block, occur: of the row, see ``first_label``, ``first_count`` and ``occur`` of ``Layouts``.
         last: operands (bits) that the last loop reused.
+        ranks, after, found, near_above: see ``Scratch``.
+        given_...: of the row of the lattice above, ``digits`` of its counts.
         depth: digits of each count.
     """
-    shapes, kinds, rank_of = rows.shapes, situations.kind, scratch.rank
-    labels, block = rows.labels[s], rows.block[s]
-    for n in range(shapes.first_group[shape], shapes.first_group[shape + 1]):
-        group = shapes.group[n]
-        rank = rank_of[group[PLACE]]
+    for n in range(groups.shape[0]):
+        group = groups[n]
+        rank = ranks[group[PLACE]]
         if rank < 0:
             continue
-        family, following, memory = group[FAMILY], group[NEXT_FAMILY], group[MEMORY]
-        width, next_width = group[WIDTH], group[NEXT_WIDTH]
+        family, next_family, memory = group[FAMILY], group[NEXT_FAMILY], group[MEMORY]
         number = np.int64(1)
         for i in range(kinds.shape[1]):
-            number *= _number(labels, kinds[family, i])
+            number *= labels_of(labels, kinds[family, i])
         if number == 0:
             continue
-        cuts = shapes.cut[group[BEGIN] : group[STOP]]
-        here, there = start + block[family] * depth, start + block[following] * depth
-        reuses, found = group[REUSE] & ~last != 0, scratch.found
+        cuts = all_cuts[group[BEGIN] : group[STOP]]
+        width, here = group[WIDTH], start + block[family] * depth
+        reuses = group[REUSE] & ~last != 0
         if group[LEAVES] != 0:
-            row = above * situations.reuse_bits + last
-            _combine(kinds, family, following, labels, given.labels[above], scratch.given, -1, scratch.next, found)
-            _leave(given, situations, cuts, found[:number], above, row, following, reuses, counts, here, width, depth)
+            if digits > 0:
+                _combine(kinds, family, next_family, labels, given_labels, near_above, -1, after, found)
+                next_width = given_first[next_family + 1] - given_first[next_family]
+                there = given_start + given_block[next_family] * digits
+                for k in range(cuts.shape[0]):
+                    situation = np.int64(cuts[k, THERE_REUSED] if reuses else cuts[k, THERE])
+                    place = np.int64(given_position[situation]) if situation >= 0 else -1
+                    for a in range(number if place >= 0 else 0):
+                        own = here + (a * width + cuts[k, HERE]) * depth
+                        more = there + (found[a] * next_width + place) * digits
+                        for digit in range(digits if found[a] >= 0 else 0):
+                            counts[own + digit] += counts[more + digit]
             continue
+        next_width, there = group[NEXT_WIDTH], start + block[next_family] * depth
         if memory >= 0:
-            _follow_labels(table, steps, kinds, group, rank, rows.occur[s], labels, scratch.next)
-            found = scratch.next
+            _follow_labels(table, first_word, kinds, group, rank, occur, labels, after)
             if kinds.shape[1] > 1:
-                found = scratch.found
-                _combine(kinds, family, following, labels, labels, scratch.near[:0], memory, scratch.next, found)
+                _combine(kinds, family, next_family, labels, labels, near_above[:0], memory, after, found)
         for a in range(number):
-            label = a if memory < 0 else np.int64(found[a])
+            label = a
+            if memory >= 0:
+                label = np.int64(found[a] if kinds.shape[1] > 1 else after[a])
             if label < 0:
                 continue
             own, more = here + a * width * depth, there + label * next_width * depth
@@ -400,61 +391,33 @@ def _follow_cuts(table, situations, steps, rows, given, s, shape, above, last, s
 
 
 @kernel
-def _leave(given, situations, cuts, found, above, row, family, reuses, counts, here, width, depth):
-    """Add what cuts lead to that leave the levels of an array.
-
-    Args:
-        cuts: int32[n, 3], see ``Shapes``.
-        found: int32[combinations], of labels in the lattice above.
-        above, row: the state and the row there.
-        family: that the cuts lead to.
-        reuses: whether the next loop must reuse the tile.
-        here: where the counts begin that are added to; ``width`` for each combination of labels.
-    """
-    shape, digits = np.int64(given.shapes.of[above]), given.digits[row]
-    if digits == 0:
-        return
-    their_width = given.shapes.first[shape, family + 1] - given.shapes.first[shape, family]
-    there = given.start[row] + given.block[above, family] * digits
-    for k in range(cuts.shape[0]):
-        situation = cuts[k, THERE_REUSED if reuses else THERE]
-        place = np.int64(given.shapes.position[shape, situation]) if situation >= 0 else -1
-        for a in range(found.size if place >= 0 else 0):
-            if found[a] >= 0:
-                own = counts[here + (a * width + cuts[k, HERE]) * depth :]
-                more = counts[there + (found[a] * their_width + place) * digits :]
-                for digit in range(digits):
-                    own[digit] += more[digit]
-
-
-@kernel
-def _follow_labels(table, steps, kinds, group, rank, occur, labels, following):
+def _follow_labels(table, first_word, kinds, group, rank, occur, labels, following):
     """Find the label that stands for what each label at a memory becomes by a cut there.
 
     Args:
         group: int64[GROUP_FIELDS], of the cut.
         rank: of what is cut.
-        occur: uint64[words], labels of the state; ``labels``: int32[kinds + 1], see ``Rows``.
+        occur: uint64[words], labels of the state; ``labels``: int32[kinds + 1], see ``Layouts``.
         following: int32[...], filled.
     """
     kind, next_kind = kinds[group[FAMILY], group[MEMORY]], kinds[group[NEXT_FAMILY], group[MEMORY]]
     next_label = table[group[FIRST] + rank * group[STRIDE] :]
     n, word, rest = 0, np.int64(0), np.uint64(0)
     if kind >= 0 and labels[kind + 1] > labels[kind]:
-        word, rest = steps.first_word[kind], occur[steps.first_word[kind]]
-    while n < _number(labels, kind):
+        word, rest = first_word[kind], occur[first_word[kind]]
+    while n < labels_of(labels, kind):
         label = np.int64(0)
         if kind >= 0:
             while rest == 0:
                 word += 1
                 rest = occur[word]
             low = rest ^ (rest - np.uint64(1))
-            label = 64 * (word - steps.first_word[kind]) + count_bits(low) - 1
+            label = 64 * (word - first_word[kind]) + count_bits(low) - 1
             rest &= ~low
         label = np.int64(next_label[label])
         found = np.int64(0 if label >= 0 else -1)
         if label >= 0 and next_kind >= 0:
-            first, found = steps.first_word[next_kind], np.int64(-1)
+            first, found = first_word[next_kind], np.int64(-1)
             for each in range(first, first + (label >> 6)):
                 found += count_bits(occur[each])
             found += count_bits(occur[first + (label >> 6)] & (~np.uint64(0) >> np.uint64(63 - (label & 63))))
