@@ -37,6 +37,11 @@ from fastmap.symmetry import distinct_candidates, is_symmetric
 #: Spaces with one allocation for each order, which must be enumerated, are counted up to this size.
 ENUMERABLE = 10_000_000
 
+#: Iterations share a lattice where theirs has at most so many times as many divisors as they have together; spatial
+#: mappings, where it has at most so many times as many states. Only states that are needed are listed, but there are more
+#: labels, and fewer lattices to share among threads.
+MORE_DIVISORS, MORE_STATES = 1.5, 4.0
+
 #: Repairs by which a memory above the array holds whole tiles of the layer divided by the iterations above.
 WHOLE_TILES = FULL_TILES | TRUE_EXTENTS | JOINT_COVERAGE | WHOLE_ITERATIONS
 
@@ -163,7 +168,7 @@ def _may_share(space: Mapspace, lowest: IntArray) -> bool:
 
 
 def _groups(space: Mapspace, candidates: IntArray, remaining: IntArray, lowest: IntArray) -> list[_Group]:
-    """Group spatial mappings where the lattice that has all of theirs in it is no larger than theirs together.
+    """Group spatial mappings where the lattice that has all of theirs in it is hardly larger than theirs together.
 
     Args:
         candidates, remaining, lowest: see ``_Task``.
@@ -185,7 +190,7 @@ def _groups(space: Mapspace, candidates: IntArray, remaining: IntArray, lowest: 
     groups = []
     for k, key in enumerate(keys):
         part = by_group[first[k] : first[k + 1]]
-        if states[k] <= own_states[part].sum() and len(part) > 1 and _loops(key) <= MAX_LOOPS:
+        if states[k] <= MORE_STATES * own_states[part].sum() and len(part) > 1 and _loops(key) <= MAX_LOOPS:
             groups.append(_Group(members[part], key))
         else:
             alone += members[part].tolist()
@@ -195,7 +200,7 @@ def _groups(space: Mapspace, candidates: IntArray, remaining: IntArray, lowest: 
 
 
 def _common_multiples(iterations: IntArray) -> IntArray:
-    """Of each number of iterations, a multiple: one with others where they have no fewer divisors together."""
+    """Of each number of iterations, a multiple: one with others where it has hardly more divisors than they have."""
     multiples: list[int] = []
     for value in np.unique(iterations)[::-1].tolist():
         if not any(multiple % value == 0 for multiple in multiples):
@@ -205,7 +210,7 @@ def _common_multiples(iterations: IntArray) -> IntArray:
         merged = False
         for a, b in itertools.combinations(multiples, 2):
             together = math.lcm(a, b)
-            if _divisors(together) <= _divisors(a) + _divisors(b):
+            if _divisors(together) <= MORE_DIVISORS * (_divisors(a) + _divisors(b)):
                 multiples = [each for each in multiples if together % each] + [together]
                 merged = True
                 break

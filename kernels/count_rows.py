@@ -238,8 +238,8 @@ def _match_labels(first_word, here, there, near):
 
 @leaf
 def _add_row(
-    kinds, labels, their_labels, block, their_block, first, their_first, alike, source, near, combined, counts, to, depth,
-    start, digits,
+    kinds, labels, their_labels, block, their_block, first, their_first, alike, source, near, combined, counts, to,
+    depth, start, digits,
 ):  # fmt: skip
     """Add a row to the one that begins at ``to``: what one more loop leads to.
 

@@ -221,7 +221,7 @@ def _enter(of_kind, label):
 
 @formula
 def _enter_for(matter, occur, first, label):
-    """Enter the label that stands for this one (-1: none) of the kind whose words begin at ``first``, if there is one."""
+    """Enter the label that stands for this one (-1: none) of the kind whose words begin at ``first``, if any does."""
     if label >= 0:
         word = first + (label >> 6)
         rest = matter[word] & (~np.uint64(0) >> np.uint64(63 - (label & 63)))

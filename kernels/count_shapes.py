@@ -26,12 +26,12 @@ from .count_situations import (
 )
 from .problem import IRRELEVANT, N_DIMS, O, W
 
-# Cuts of a group in a shape: what there is of the group itself (see ``Situations``), where these begin and stop, and how
-# many situations there are of its family and of the next one.
+# Cuts of a group in a shape: the fields of the group itself (see ``Situations``), where these cuts begin and stop, and
+# how many situations there are of its family and of the next one.
 BEGIN, STOP, WIDTH, NEXT_WIDTH = range(GROUP_FIELDS, GROUP_FIELDS + 4)
 
-# One of them: the places of the situation, of the one that it leads to, and of that with a tile which the next loop must
-# reuse (-1: there is none). Where it leads out of the levels of an array: the situation in place of each of the latter.
+# One of them: the places of the situation, of the one that it leads to, and of that with a tile which the next loop
+# must reuse (-1: there is none). Where it leads out of the levels of an array, the latter are situations, not places.
 HERE, THERE, THERE_REUSED = range(3)
 
 
@@ -45,9 +45,7 @@ class Shapes(NamedTuple):
     group: Any  #: int64[groups, GROUP_FIELDS + 4]
     cut: Any  #: int32[cuts, 3]
     pair: Any  #: int32[n, n, 8], from a shape to another by a loop dimension, -1: there are no such states
-    alike: (
-        Any  #: bool[pairs, families + 1], whether each situation leads to that in the same place; of all families: last
-    )
+    alike: Any  #: bool[pairs, families + 1], whether each situation leads to the same place; last: all do
     source: Any  #: int32[pairs, E], of each situation of the first shape: the place of what it leads to, -1: nothing
 
 
