@@ -38,8 +38,8 @@ from fastmap.symmetry import distinct_candidates, is_symmetric
 ENUMERABLE = 10_000_000
 
 #: Iterations share a lattice where theirs has at most so many times as many divisors as they have together; spatial
-#: mappings, where it has at most so many times as many states. Only states that are needed are listed, but there are more
-#: labels, and fewer lattices to share among threads.
+#: mappings, where it has at most so many times as many states. Only states that are needed are listed, but there are
+#: more labels, and fewer lattices to share among threads.
 MORE_DIVISORS, MORE_STATES = 1.5, 4.0
 
 #: Repairs by which a memory above the array holds whole tiles of the layer divided by the iterations above.
