@@ -7,6 +7,7 @@ the units, so that it is the same to the last bit whatever the threads, and wher
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import threading
 import time
@@ -55,8 +56,8 @@ ROWS_HELD = 1 << 20
 CHECKPOINT_SECONDS = 10.0
 #: Ranges of orders that a forecast costs, and about how many rows and orders, at most, of each.
 PROBES, PROBE_ROWS, PROBE_ORDERS = 8, 1 << 16, 1 << 10
-#: Distinct costs that are enough of each where only the time is asked for.
-TIMED_COSTS = 1 << 17
+#: Distinct costs, or seconds, that are enough of each where only the time is asked for.
+TIMED_COSTS, TIMED_SECONDS = 1 << 17, 0.03
 #: What is finished is published at most so often.
 PUBLISH_SECONDS = 1.0
 #: Spaces that may take longer than this are tried before anything is said about them.
@@ -80,11 +81,14 @@ class Forecast:
         return self.cpu_seconds / (threads or available_threads())
 
 
-def forecast(space: Mapspace, keep: Keep, best: dict[str, float], probe_costs: int = UNIT_COSTS) -> Forecast:
+def forecast(
+    space: Mapspace, keep: Keep, best: dict[str, float], probe_costs: int = UNIT_COSTS, probe_seconds: float = math.inf
+) -> Forecast:
     """Cost a few ranges of orders, spread over the space, and draw conclusions.
 
     Args:
         probe_costs: distinct costs after which a range that is one order is left.
+        probe_seconds: after which a range is left before its end; what is found then depends on the machine.
 
     Raises:
         KeyboardInterrupt: once the kernels have returned, which cannot be interrupted.
@@ -92,13 +96,15 @@ def forecast(space: Mapspace, keep: Keep, best: dict[str, float], probe_costs: i
     compile_kernels(space)
     control = Control()
     with control.on_interrupt():
-        expected = _forecast(space, keep, best, probe_costs, control)
+        expected = _forecast(space, keep, best, probe_costs, probe_seconds, control)
     if control.stopped:
         raise KeyboardInterrupt
     return expected
 
 
-def _forecast(space: Mapspace, keep: Keep, best: dict[str, float], probe_costs: int, control: Control) -> Forecast:
+def _forecast(
+    space: Mapspace, keep: Keep, best: dict[str, float], probe_costs: int, probe_seconds: float, control: Control
+) -> Forecast:
     array_pj, offsets = candidate_energies_pj(space), space.offsets()
     orders = int(offsets[-1])
     columns = Columns(space, best)
@@ -114,8 +120,11 @@ def _forecast(space: Mapspace, keep: Keep, best: dict[str, float], probe_costs: 
         rows = size = 0
         room.position[:] = 0
         start = time.thread_time()
+        timer = threading.Timer(probe_seconds, control.limit_time, (True,)) if probe_seconds < math.inf else None
+        if timer:
+            timer.start()
         # A unit is a single order anyway where that has so many costs.
-        while stop == first and reductions.totals[COSTED] < probe_costs and not control.stopped:
+        while stop == first and reductions.totals[COSTED] < probe_costs and not control.halt[0]:
             room.filled[0] = 0
             stop, reductions, room = run_range(
                 space, array_pj, offsets, first, end, reductions, control, np.zeros(1, np.int64), room
@@ -127,6 +136,10 @@ def _forecast(space: Mapspace, keep: Keep, best: dict[str, float], probe_costs: 
                 for values, dtype in zip(kept.values(), types.values(), strict=True):
                     for place in range(0, len(values), CHUNK):
                         size += len(compress(values[place : place + CHUNK].astype(dtype)))
+        if timer:
+            timer.cancel()
+            timer.join()
+            control.limit_time(False)
         done, of = room.position.tolist()
         covered = max(stop - first + (done / of if of else 0.0), 1e-15)  # nothing where it was stopped
         spent = (float(reductions.totals[COSTED]), rows, size, time.thread_time() - start)
@@ -149,7 +162,7 @@ def seconds_to_enumerate(space: Mapspace, threads: int | None) -> float:
     seconds = expected_seconds(space.size, threads)
     if seconds < TRIED_SECONDS or sum(space.orders) >= MAX_ORDERS:
         return seconds
-    return forecast(space, Keep(), {}, TIMED_COSTS).seconds(threads)
+    return forecast(space, Keep(), {}, TIMED_COSTS, TIMED_SECONDS).seconds(threads)
 
 
 def check_room(expected: float, path: str | Path, force: bool) -> None:
