@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -40,6 +41,20 @@ class Control:
     def limit_time(self, over: bool) -> None:
         """Stop what is limited in time, or let what follows run."""
         self.flags[OUT_OF_TIME] = over
+
+    @contextmanager
+    def limited(self, seconds: float) -> Iterator[None]:
+        """Stop what takes longer than this; with infinity, nothing."""
+        timer = threading.Timer(seconds, self.limit_time, (True,)) if seconds < math.inf else None
+        if timer:
+            timer.start()
+        try:
+            yield
+        finally:
+            if timer:
+                timer.cancel()
+                timer.join()
+                self.limit_time(False)
 
     @contextmanager
     def on_interrupt(self) -> Iterator[None]:

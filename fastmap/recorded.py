@@ -120,26 +120,23 @@ def _forecast(
         rows = size = 0
         room.position[:] = 0
         start = time.thread_time()
-        timer = threading.Timer(probe_seconds, control.limit_time, (True,)) if probe_seconds < math.inf else None
-        if timer:
-            timer.start()
         # A unit is a single order anyway where that has so many costs.
-        while stop == first and reductions.totals[COSTED] < probe_costs and not control.halt[0]:
-            room.filled[0] = 0
-            stop, reductions, room = run_range(
-                space, array_pj, offsets, first, end, reductions, control, np.zeros(1, np.int64), room
-            )
-            sample.offer(room.offers[: int(room.filled[0])])
-            if keep.rows:
-                kept = _selected(room.offers[: int(room.filled[0])], columns, keep, types)
-                rows += len(kept[WEIGHT])
-                for values, dtype in zip(kept.values(), types.values(), strict=True):
-                    for place in range(0, len(values), CHUNK):
-                        size += len(compress(values[place : place + CHUNK].astype(dtype)))
-        if timer:
-            timer.cancel()
-            timer.join()
-            control.limit_time(False)
+        with control.limited(probe_seconds):
+            while stop == first and reductions.totals[COSTED] < probe_costs and not control.stopped:
+                room.filled[0] = 0
+                stop, reductions, room = run_range(
+                    space, array_pj, offsets, first, end, reductions, control, np.zeros(1, np.int64), room
+                )
+                sample.offer(room.offers[: int(room.filled[0])])
+                if keep.rows:
+                    kept = _selected(room.offers[: int(room.filled[0])], columns, keep, types)
+                    rows += len(kept[WEIGHT])
+                    for values, dtype in zip(kept.values(), types.values(), strict=True):
+                        for place in range(0, len(values), CHUNK):
+                            size += len(compress(values[place : place + CHUNK].astype(dtype)))
+                if control.halt[0] and room.position[0] > 0:
+                    break
+                control.limit_time(False)  # where it came before anything was covered
         done, of = room.position.tolist()
         covered = max(stop - first + (done / of if of else 0.0), 1e-15)  # nothing where it was stopped
         spent = (float(reductions.totals[COSTED]), rows, size, time.thread_time() - start)

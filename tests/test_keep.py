@@ -324,6 +324,14 @@ def test_the_forecast_is_about_right(tmp_path: Path, layer: fm.Layer, aimc: fm.A
     assert 0.3 < expected.bytes / written < 3
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.005])
+def test_a_forecast_may_end_by_the_clock(layer: fm.Layer, aimc: fm.Architecture, seconds: float) -> None:
+    """Even where the time is over before anything is costed."""
+    space = Mapspace.build(layer, aimc, WIDE)
+    expected = recorded.forecast(space, Keep(), {})
+    assert recorded.forecast(space, Keep(), {}, probe_seconds=seconds).costs == pytest.approx(expected.costs, rel=0.9)
+
+
 def test_a_short_look_at_huge_orders_says_the_same() -> None:
     """An order of which only a small part is costed counts as much as one that is costed whole."""
     space = Mapspace.build(fm.load_workload("resnet18")["layer3_0_downsample"], fm.load_architecture("aimc_4level"))
