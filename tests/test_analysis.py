@@ -416,7 +416,7 @@ def test_alternatives_keep_their_operand(explained: list[explanation.Explanation
 
 
 def test_what_takes_too_long_is_given_with_its_gap(monkeypatch: pytest.MonkeyPatch) -> None:
-    layer, calls = Layer(K=64, C=64, OX=16, OY=16, FX=3, FY=3), []
+    layer, calls = Layer(K=256, C=256, OX=14, OY=14, FX=3, FY=3), []
     monkeypatch.setattr(explanation, "SEARCH_SECONDS", 1e-9)
     found = explain(layer, AIMC, "edp", progress=lambda: calls.append(1))
     assert found.found.optimal
