@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -43,16 +43,22 @@ class Control:
         self.flags[OUT_OF_TIME] = over
 
     @contextmanager
-    def limited(self, seconds: float) -> Iterator[None]:
-        """Stop what takes longer than this; with infinity, nothing."""
-        timer = threading.Timer(seconds, self.limit_time, (True,)) if seconds < math.inf else None
-        if timer:
+    def limited(self, seconds: float, note: Callable[[], object] = lambda: None) -> Iterator[None]:
+        """Stop what takes longer than this, once that is noted; infinity: nothing. What follows has its own time."""
+
+        def expire() -> None:
+            note()
+            self.limit_time(True)
+
+        timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), expire)
+        timer.daemon = True
+        if seconds < math.inf:
             timer.start()
         try:
             yield
         finally:
-            if timer:
-                timer.cancel()
+            timer.cancel()
+            if seconds < math.inf:
                 timer.join()
                 self.limit_time(False)
 

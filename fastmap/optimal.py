@@ -62,23 +62,13 @@ def solve_space(
     workers = max(1, min(threads or available_threads(), len(space.candidates)))
     solver = Solver(space, _goal(objective, max_energy_pj, max_latency_cycles, gap), control, workers)
     start = time.perf_counter()
-    timer = None
-    if time_limit is not None:
-        timer = threading.Timer(min(time_limit, threading.TIMEOUT_MAX), solver.out_of_time)
-        timer.daemon = True
-        timer.start()
-    try:
+    with control.limited(math.inf if time_limit is None else time_limit, solver.out_of_time):
         run_threads(solver.work, workers, control, solver.covered, progress)
         if solver.paused:
             if not solver.found and solver.by_value and _is_empty(space, workers, control):
                 raise EmptySpaceError(nothing_fits(space))
             solver.begin_again()
             run_threads(solver.work, workers, control, solver.covered, progress)
-    finally:
-        if timer is not None:
-            timer.cancel()
-            timer.join()
-            control.limit_time(False)  # what follows has its own time
     if solver.complete and not solver.found:
         if max_energy_pj is not None or max_latency_cycles is not None:
             limits = [
@@ -252,9 +242,8 @@ class Solver:
         return not self.open
 
     def out_of_time(self) -> None:
-        """Stop because the time is up."""
+        """Note that the time is up."""
         self.timed_out = True
-        self.control.limit_time(True)
 
     def covered(self) -> int:
         """Mappings of the spatial mappings that are done."""
